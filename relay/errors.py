@@ -1,0 +1,199 @@
+"""What can go wrong, by whose fault it is.
+
+Every leaf carries what the browser is told: a public `code`, a `close_code` for the WebSocket, and a public text that
+says what to do next. What it must not be told (keys, prompts, addresses) goes into `detail`, which only the log sees.
+
+    RelayError
+      BrowserError            the browser, or whoever speaks in its place
+        BadRequest            one message was wrong; the session goes on
+        StartError            the session could not start: the first message was wrong, or late
+        BrowserProtocolError  the bytes were not WebSocket, or broke one of its rules
+        BrowserTooBig         a message over the limit
+        BrowserSilent         no pong, or our bytes were not read
+        BrowserGone           the socket ended; nobody is left to tell
+      UpstreamError           the Realtime API, or the way to it
+        UpstreamUnreachable   no connection, no TLS, no handshake
+        UpstreamRefused       an HTTP answer other than 101
+        UpstreamUnauthorized  the key was refused, before or after the handshake
+        UpstreamTimeout       it stopped answering
+        UpstreamProtocolError it sent what the protocol does not allow
+        UpstreamClosed        it ended the session
+        UpstreamExpired       the session reached the API's maximum age
+        UpstreamCoolingDown   it failed a moment ago; relay waits before it tries again
+      LocalError              relay, or the person who runs it
+        ConfigError           a setting is wrong; the command ends with exit code 2
+        Overloaded            no room for another session
+        ShuttingDown          relay is being stopped
+        InternalError         a bug
+
+Close codes: 1xxx where RFC 6455 has a fitting one, else 44xx for the browser's fault and 45xx for the upstream's, after
+the HTTP status of the same meaning.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RelayError(Exception):
+    """Base of the tree; raise a leaf. `public` is shown to people, `detail` only to the log."""
+
+    code: ClassVar[str]
+    close_code: ClassVar[int]
+    kind: ClassVar[str] = "server_error"
+    default_public: ClassVar[str]
+
+    def __init__(
+        self,
+        public: str | None = None,
+        *,
+        detail: str = "",
+        param: str | None = None,
+        event_id: str | None = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        if not hasattr(type(self), "code"):
+            raise TypeError(f"{type(self).__name__} says whose fault it is, not what: raise one of its leaves")
+        self.public = public or self.default_public
+        self.detail = detail
+        self.param = param
+        self.event_id = event_id
+        self.retry_after_ms = retry_after_ms
+        super().__init__(self.public)
+
+
+class BrowserError(RelayError):
+    """The browser's fault."""
+
+    kind = "invalid_request_error"
+
+
+class BadRequest(BrowserError):
+    """One message was wrong. Its sender is told, the message is dropped, the session goes on."""
+
+    code = "relay_bad_request"
+    close_code = 4400
+    default_public = "That message could not be understood and was ignored."
+
+    def __init__(
+        self,
+        public: str,
+        *,
+        code: str = "relay_bad_request",
+        param: str | None = None,
+        event_id: str | None = None,
+    ) -> None:
+        super().__init__(public, param=param, event_id=event_id)
+        self.request_code = code
+
+
+class StartError(BrowserError):
+    code = "relay_start_failed"
+    close_code = 4400
+    default_public = "The first message must be relay.start, with the audio format (see docs/wire.md)."
+
+
+class BrowserProtocolError(BrowserError):
+    code = "relay_protocol_error"
+    close_code = 1002
+    default_public = "What arrived is not valid WebSocket traffic."
+
+
+class BrowserTooBig(BrowserError):
+    code = "relay_message_too_big"
+    close_code = 1009
+    default_public = "A message was larger than relay accepts; send audio in smaller frames (20 ms is usual)."
+
+
+class BrowserSilent(BrowserError):
+    code = "relay_client_timeout"
+    close_code = 4408
+    default_public = "The connection to the browser stopped answering."
+
+
+class BrowserGone(BrowserError):
+    code = "relay_client_gone"
+    close_code = 1000
+    default_public = "The browser ended the session."
+
+
+class UpstreamError(RelayError):
+    """The upstream's fault. Each of these feeds the cool-down that all sessions share."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    code = "relay_upstream_unreachable"
+    close_code = 4502
+    default_public = "The voice service cannot be reached. Try again in a moment."
+
+
+class UpstreamRefused(UpstreamError):
+    code = "relay_upstream_refused"
+    close_code = 4502
+    default_public = "The voice service refused the connection. Try again in a moment."
+
+
+class UpstreamUnauthorized(UpstreamError):
+    code = "relay_upstream_unauthorized"
+    close_code = 4501
+    default_public = "The voice service did not accept relay's credentials. Whoever runs this server must check its key."
+
+
+class UpstreamTimeout(UpstreamError):
+    code = "relay_upstream_timeout"
+    close_code = 4504
+    default_public = "The voice service stopped answering. Try again in a moment."
+
+
+class UpstreamProtocolError(UpstreamError):
+    code = "relay_upstream_protocol_error"
+    close_code = 4502
+    default_public = "The voice service sent something that relay cannot read. Try again in a moment."
+
+
+class UpstreamClosed(UpstreamError):
+    code = "relay_upstream_closed"
+    close_code = 4502
+    default_public = "The voice service ended the session. Start again to go on."
+
+
+class UpstreamExpired(UpstreamError):
+    code = "relay_session_expired"
+    close_code = 4410
+    default_public = "The session reached the voice service's time limit. Start again to go on."
+
+
+class UpstreamCoolingDown(UpstreamError):
+    code = "relay_cooling_down"
+    close_code = 4503
+    default_public = "The voice service failed a moment ago. Try again when the countdown ends."
+
+
+class LocalError(RelayError):
+    """relay's own fault, or its operator's."""
+
+
+class ConfigError(LocalError):
+    """A setting is wrong. `public` is one line that names the setting and says what would be right."""
+
+    code = "relay_bad_configuration"
+    close_code = 1011
+    default_public = "relay is not configured correctly."
+
+
+class Overloaded(LocalError):
+    code = "relay_overloaded"
+    close_code = 1013
+    default_public = "All voice sessions are in use. Try again in a moment."
+
+
+class ShuttingDown(LocalError):
+    code = "relay_shutting_down"
+    close_code = 1012
+    default_public = "The server is restarting. Connect again in a moment."
+
+
+class InternalError(LocalError):
+    code = "relay_internal_error"
+    close_code = 1011
+    default_public = "Something went wrong inside relay. The session has ended; start again to go on."
