@@ -1,0 +1,387 @@
+/**
+ * RelayClient: one voice conversation from a browser, in a few lines and without the page.
+ *
+ *     import { RelayClient } from "/static/relay-client.js";
+ *
+ *     const client = new RelayClient();
+ *     client.addEventListener("event", ({ detail }) => console.log(detail.type));
+ *     client.addEventListener("ended", ({ detail }) => console.log(detail.message));
+ *     button.onclick = () => client.start();
+ *
+ * Events (all CustomEvents; `detail` is given after the name):
+ *   state    {state}                     "idle", "connecting" or "open"
+ *   ready    the relay.ready event
+ *   event    every JSON event that arrived, relay's own included
+ *   sent     every JSON event that was sent
+ *   frame    {direction: "up" | "down", samples}   every binary message
+ *   level    {rms_dbfs, peak_dbfs} | null          what was really sent upstream since the last one
+ *   output   {rms_dbfs, peak_dbfs}                 what was really played since the last one
+ *   warning  {code, message, …}          nothing has ended
+ *   error    {code, message, …}          a refused event; nothing has ended
+ *   sound    {item, at_ms}               the first sample of an item was played
+ *   silence  {item, reason, at_ms}       the last one was: "end", "underrun" or "flush"
+ *   ended    RelayError | {code: "stopped"}        exactly one for every start()
+ * `at_ms` is performance.now() when the message of the audio thread arrived.
+ *
+ * Rules:
+ * - A client has one session at a time; every way out of it goes through #end, which stops microphone, sound and socket.
+ * - It never reconnects by itself. `ended` says how long to wait (`retryAfterMs`); a person, or the page, decides.
+ * - What the server says was played is what the audio thread counted, nothing estimated.
+ */
+
+import { RelayAudio } from "./relay-audio.js";
+import { BYTES_PER_SAMPLE, RelayError, SUBPROTOCOL } from "./relay-wire.js";
+import { closeError, defaultUrl, parseAudioFrame, parseEvent, startMessage } from "./relay-wire.js";
+
+const MAX_BACKLOG_S = 1; // microphone audio that waits in the socket; more is dropped, because it would arrive stale
+const READY_DEADLINE_MS = 25_000; // the server's own deadlines for its upstream come first
+const FATAL_CLOSE_DEADLINE_MS = 2_000;
+const SILENT_DBFS = -120;
+const MIN_TURN_MS = 150; // the upstream refuses to commit less than 100 ms
+
+/**
+ * @typedef {object} RelayClientOptions
+ * @property {string} [url]               ws(s) address of the relay; default: the server that served the page
+ * @property {string} [deviceId]          microphone, from enumerateDevices(); default: the system's choice
+ * @property {boolean} [voiceProcessing]  echo cancellation, noise suppression, gain control; default true
+ */
+
+export class RelayClient extends EventTarget {
+  /** May be changed between sessions. @type {RelayClientOptions} */
+  options;
+
+  #state = "idle";
+  #muted = false;
+  #ready = null;
+  /** @type {RelayAudio | null} */ #audio = null;
+  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {PromiseWithResolvers<object> | null} */ #starting = null;
+  #timers = new Set();
+  #fatal = null;
+  #played = { item: 0, samples: 0 };
+  #dropping = false;
+  #droppedSamples = 0;
+  #responding = false;
+  #createWhenDone = false;
+  #turnStartedMs = null;
+  #itemIds = new Map();
+
+  /** @param {RelayClientOptions} [options] */
+  constructor(options = {}) {
+    super();
+    this.options = options;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  /** The relay.ready event of the running session, or null. */
+  get ready() {
+    return this.#ready;
+  }
+
+  get pushToTalk() {
+    return this.#ready?.turn_detection === "none";
+  }
+
+  get microphoneLabel() {
+    return this.#audio?.microphoneLabel ?? "";
+  }
+
+  /** What the device adds between the audio thread and the ear, as far as the browser knows. */
+  get outputLatencyMs() {
+    return this.#audio?.outputLatencyMs ?? 0;
+  }
+
+  /**
+   * Ask for the microphone, connect and wait until the voice service is ready. Call it from a click.
+   * @returns {Promise<object>} the relay.ready event
+   * @throws {RelayError} after everything has been given back
+   */
+  async start() {
+    if (this.#state !== "idle") throw new RelayError("already_started", "This client has a session already.");
+    const starting = (this.#starting = Promise.withResolvers());
+    starting.promise.catch(() => {}); // reported by `ended` too; whoever does not await start() gets no stray rejection
+    const audio = (this.#audio = new RelayAudio({
+      onFrame: (samples) => this.#sendAudio(samples),
+      onPlayback: (message) => this.#onPlayback(message),
+      onLost: (error) => this.#end(error),
+    }));
+    this.#setState("connecting");
+    globalThis.addEventListener("pagehide", this.stop);
+    try {
+      await audio.open(this.options);
+      if (audio === this.#audio) this.#connect();
+    } catch (error) {
+      if (audio === this.#audio) this.#end(error);
+    }
+    return starting.promise;
+  }
+
+  /** End the session and give microphone, sound and socket back. Does nothing when there is none. */
+  stop = () => {
+    this.#end(new RelayError("stopped", "Stopped."));
+  };
+
+  /** Send silence instead of the microphone. */
+  mute(muted = true) {
+    this.#muted = muted;
+    this.#audio?.mute(muted);
+  }
+
+  /** Change microphone or voice processing while the session goes on. @param {RelayClientOptions} options */
+  async useMicrophone(options) {
+    this.options = { ...this.options, ...options };
+    await this.#audio?.useMicrophone(this.options);
+  }
+
+  /** Say something in writing. An answer that is under way is cut short first. @param {string} text */
+  sendText(text) {
+    if (this.#responding) this.interrupt();
+    const content = [{ type: "input_text", text }];
+    this.#send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
+    this.#createResponse();
+  }
+
+  /** Silence the answer. What was heard of it stays in the conversation. */
+  interrupt() {
+    this.#send({ type: "relay.interrupt" });
+  }
+
+  /** Push-to-talk: the person begins to speak. */
+  beginTurn() {
+    this.#requirePushToTalk();
+    this.interrupt();
+    this.#send({ type: "input_audio_buffer.clear" });
+    this.#turnStartedMs = performance.now();
+    this.mute(false);
+  }
+
+  /** Push-to-talk: the person has finished. @returns {boolean} false when it was too short to be speech */
+  endTurn() {
+    this.#requirePushToTalk();
+    if (this.#turnStartedMs === null) return false;
+    const longEnough = performance.now() - this.#turnStartedMs >= MIN_TURN_MS;
+    this.#turnStartedMs = null;
+    this.mute(true);
+    if (!longEnough) return false;
+    this.#send({ type: "input_audio_buffer.commit" });
+    this.#createResponse();
+    return true;
+  }
+
+  #connect() {
+    const socket = (this.#socket = new WebSocket(this.options.url ?? defaultUrl(), SUBPROTOCOL));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#guard(() => this.#send(startMessage(this.#audio.rateHz)));
+    socket.onmessage = ({ data }) => this.#guard(() => this.#receive(data));
+    socket.onclose = ({ code }) => this.#end(this.#closeReason(code));
+    this.#after(READY_DEADLINE_MS, () => {
+      if (this.#ready) return;
+      this.#end(new RelayError("ready_timeout", "The server did not become ready. Try again in a moment."));
+    });
+  }
+
+  #closeReason(code) {
+    if (code !== 1006 || this.#socket?.protocol) return closeError(code, this.#fatal);
+    const message = "The server cannot be reached, or refused this page. Check that it runs, then try again.";
+    return new RelayError("unreachable", message, { closeCode: code });
+  }
+
+  #receive(data) {
+    if (typeof data === "string") {
+      this.#receiveEvent(parseEvent(data));
+      return;
+    }
+    const frame = parseAudioFrame(data);
+    if (!frame) return;
+    const { length } = frame.samples;
+    this.#audio.play(frame);
+    this.#emit("frame", { direction: "down", samples: length });
+  }
+
+  #receiveEvent(event) {
+    this.#emit("event", event);
+    switch (event.type) {
+      case "relay.ready":
+        return this.#onReady(event);
+      case "relay.audio.started":
+        return this.#itemIds.set(event.item, event.item_id);
+      case "relay.audio.done":
+        return this.#audio.finish(event.item);
+      case "relay.flush":
+        return this.#onFlush(event);
+      case "relay.level":
+        return this.#emit("level", event.input);
+      case "relay.warning":
+        return this.#onWarning(event);
+      case "response.created":
+        this.#responding = true;
+        return undefined;
+      case "response.done":
+        return this.#onResponseDone();
+      case "error":
+        return this.#onError(event.error ?? {});
+      default:
+        return undefined;
+    }
+  }
+
+  #onReady(event) {
+    this.#ready = event;
+    if (this.pushToTalk) this.mute(true);
+    this.#setState("open");
+    this.#emit("ready", event);
+    this.#starting.resolve(event);
+  }
+
+  async #onFlush({ flush, item }) {
+    const audio = this.#audio;
+    const played = await audio.flush(flush, item);
+    if (audio === this.#audio) this.#send({ type: "relay.flushed", flush, ...played });
+  }
+
+  #onWarning(event) {
+    if (event.code === "microphone_silent" && this.#muted) return; // the person knows
+    this.#emit("warning", event);
+  }
+
+  #onResponseDone() {
+    this.#responding = false;
+    if (!this.#createWhenDone) return;
+    this.#createWhenDone = false;
+    this.#send({ type: "response.create" });
+  }
+
+  #onError(error) {
+    if (!error.fatal) {
+      this.#emit("error", error);
+      return;
+    }
+    this.#fatal = error; // the close code follows
+    this.#after(FATAL_CLOSE_DEADLINE_MS, () => this.#end(closeError(1006, error)));
+  }
+
+  /** The upstream refuses a second response while one is active: wait for its end. */
+  #createResponse() {
+    if (this.#responding) this.#createWhenDone = true;
+    else this.#send({ type: "response.create" });
+  }
+
+  #onPlayback(message) {
+    const at_ms = performance.now();
+    switch (message.type) {
+      case "report":
+        this.#reportPlayed(message);
+        this.#emit("output", { rms_dbfs: dbfs(message.rms), peak_dbfs: dbfs(message.peak) });
+        break;
+      case "sound":
+        this.#emit("sound", { item: message.item, item_id: this.#itemIds.get(message.item), at_ms });
+        break;
+      case "silence":
+        this.#emit("silence", { item: message.item, reason: message.reason, at_ms });
+        break;
+      case "overflow":
+        this.#emit("warning", { code: "playback_overflow", message: "The server sent more audio than fits; some is lost." });
+    }
+  }
+
+  #reportPlayed({ item, samples }) {
+    if (item === this.#played.item && samples === this.#played.samples) return;
+    this.#played = { item, samples };
+    this.#send({ type: "relay.played", item, samples });
+  }
+
+  /** @param {ArrayBuffer} samples */
+  #sendAudio(samples) {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    if (socket.bufferedAmount > MAX_BACKLOG_S * this.#audio.rateHz * BYTES_PER_SAMPLE) {
+      this.#drop(samples.byteLength / BYTES_PER_SAMPLE);
+      return;
+    }
+    this.#dropping = false;
+    socket.send(samples);
+    this.#emit("frame", { direction: "up", samples: samples.byteLength / BYTES_PER_SAMPLE });
+  }
+
+  /** One warning per congestion, not one per frame. */
+  #drop(samples) {
+    this.#droppedSamples += samples;
+    if (this.#dropping) return;
+    this.#dropping = true;
+    const dropped_ms = Math.round((1000 * this.#droppedSamples) / this.#audio.rateHz);
+    this.#emit("warning", { code: "audio_dropped", message: "The network is too slow for your voice.", dropped_ms });
+  }
+
+  #send(event) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(JSON.stringify(event));
+    this.#emit("sent", event);
+  }
+
+  #guard(step) {
+    try {
+      step();
+    } catch (error) {
+      this.#end(error);
+    }
+  }
+
+  /** The only way out. */
+  #end(error) {
+    if (this.#state === "idle") return;
+    globalThis.removeEventListener("pagehide", this.stop);
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    this.#audio.close();
+    this.#closeSocket();
+    const starting = this.#starting;
+    this.#forget();
+    this.#setState("idle");
+    starting.reject(error);
+    this.#emit("ended", error);
+  }
+
+  #closeSocket() {
+    const socket = this.#socket;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  #forget() {
+    this.#audio = this.#socket = this.#starting = this.#ready = this.#fatal = this.#turnStartedMs = null;
+    this.#played = { item: 0, samples: 0 };
+    this.#muted = this.#dropping = this.#responding = this.#createWhenDone = false;
+    this.#droppedSamples = 0;
+    this.#itemIds.clear();
+  }
+
+  #after(ms, step) {
+    this.#timers.add(setTimeout(step, ms));
+  }
+
+  #requirePushToTalk() {
+    if (this.pushToTalk) return;
+    throw new RelayError("wrong_mode", "The server finds the turns itself: push-to-talk is off.");
+  }
+
+  #setState(state) {
+    this.#state = state;
+    this.#emit("state", { state });
+  }
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+function dbfs(amplitude) {
+  return amplitude > 0 ? Math.max(SILENT_DBFS, 20 * Math.log10(amplitude)) : SILENT_DBFS;
+}
