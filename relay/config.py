@@ -131,7 +131,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_max_s: Deadline = 30.0
 
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="How much to log, on stderr.")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="debug, info, warning or error; logs go to stderr."),
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Meta(description="text for people, json for machines.")] = "text"
     simulator_seed: Annotated[int, Meta(ge=0, le=4_294_967_295)] = 0
@@ -179,6 +180,21 @@ def help_for(field: str) -> str:
     return next((meta.description for meta in FIELDS[field].__metadata__ if meta.description), "")
 
 
+def flag(field: str) -> str:
+    """Give the command line's name of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def variable(field: str) -> str:
+    """Give the environment's name of a field."""
+    return ENVIRONMENT_ONLY.get(field, _PREFIX + field.upper())
+
+
+def check(field: str, text: str, source: str) -> Any:
+    """Give `text` in the field's type and range, for a command that has the setting under another name (`source`)."""
+    return _checked(field, _Given(text, source, is_text=True))
+
+
 def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """Build the Config from flags (by field name, None = not given; `config` names the file), environment and file.
 
@@ -192,8 +208,8 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     values = {name: _checked(name, one) for name, one in given.items()}
     if values.get("instructions_file"):
         values["instructions"] = _read_instructions(values["instructions_file"], given["instructions_file"])
-    for name, variable in ENVIRONMENT_ONLY.items():
-        values[name] = _secret(environ, variable)
+    for name, key in ENVIRONMENT_ONLY.items():
+        values[name] = _secret(environ, key)
     config = Config(**values)
     _check_together(config, given)
     return config
@@ -215,24 +231,22 @@ _Layer = dict[str, _Given]
 
 
 def _from_flags(argv_values: Mapping[str, Any]) -> _Layer:
-    """Take what was typed; click has done the typing and found the unknown ones."""
+    """Take what was typed; click has found the unknown ones already."""
     given = {name: value for name, value in argv_values.items() if value is not None and value != ()}
-    return {name: _Given(value, "--" + name.replace("_", "-")) for name, value in given.items()}
+    return {name: _Given(value, flag(name), is_text=isinstance(value, str)) for name, value in given.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> _Layer:
     layer = {}
-    for variable in sorted(environ):
-        name = variable.removeprefix(_PREFIX).lower()
-        if not variable.startswith(_PREFIX) or variable == ENVIRONMENT_ONLY["upstream_key"]:
-            continue
-        if variable != _PREFIX + name.upper() or name not in (*FIELDS, "config") or name in ENVIRONMENT_ONLY:
-            raise ConfigError(f"{_printable(variable)}: no such setting{_nearest(variable, _variables())}")
-        value: Any = environ[variable]
+    for key in sorted(key for key in environ if key.startswith(_PREFIX)):
+        name = key.removeprefix(_PREFIX).lower()
+        if key not in _variables():
+            raise ConfigError(f"{_printable(key)}: no such setting{_nearest(key, _variables())}")
+        value: Any = environ[key]
         if name == "allow_origin":
             value = [origin.strip() for origin in value.split(",") if origin.strip()]
-        layer[name] = _Given(value, variable, is_text=True)
-    return layer
+        layer[name] = _Given(value, key, is_text=True)
+    return {name: one for name, one in layer.items() if name not in ENVIRONMENT_ONLY}
 
 
 def _from_file(where: _Given) -> _Layer:
@@ -310,7 +324,7 @@ def _check_together(config: Config, given: _Layer) -> None:
     """Refuse settings that are right one by one and wrong together."""
 
     def wrong(name: str, problem: str) -> ConfigError:
-        return given.get(name, _Given(None, "--" + name.replace("_", "-"))).wrong(problem)
+        return given.get(name, _Given(None, flag(name))).wrong(problem)
 
     if config.upstream_kind != "simulator" and not config.openai_api_key and _is_openai_url(config.upstream_url):
         raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
@@ -357,13 +371,13 @@ def _read_text(path: Path, limit_bytes: int, where: _Given) -> str:
         raise where.wrong("the file is not UTF-8 text") from None
 
 
-def _secret(environ: Mapping[str, str], variable: str) -> Secret | None:
+def _secret(environ: Mapping[str, str], key: str) -> Secret | None:
     """Read a key. White space around it is what a file or a shell added; any inside makes it no key."""
-    text = environ.get(variable, "").strip()
+    text = environ.get(key, "").strip()
     if not text:
         return None
     if len(text) > 4096 or not all("!" <= character <= "~" for character in text):
-        raise ConfigError(f"{variable}: this is not a key (expected letters, digits and signs, without spaces)")
+        raise ConfigError(f"{key}: this is not a key (expected letters, digits and signs, without spaces)")
     return Secret(text)
 
 
@@ -389,7 +403,7 @@ def _nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
 
 
 def _variables() -> list[str]:
-    return [ENVIRONMENT_ONLY.get(name, _PREFIX + name.upper()) for name in (*FIELDS, "config")]
+    return [variable(name) for name in (*FIELDS, "config")]
 
 
 def _printable(value: object, *, quote: bool = False) -> str:

@@ -1,0 +1,238 @@
+"""The command line: `relay serve` and `relay simulate`.
+
+It turns argv and environment into one Config, starts what was asked for, and says how it went:
+
+    0  it ran and was stopped       1  it could not run, a port in use for example
+    2  a setting is wrong           130  interrupted before it ran
+
+What went wrong is one line on stderr, without traceback, and names the setting. Standard output carries only what a
+person or a script waits for: one line about the simulator if it is used, then the address, on a line of its own.
+Servers are imported inside their commands, so that `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+
+from relay import __version__
+from relay.config import DEFAULTS, Config, check, flag, help_for, load, variable
+from relay.errors import ConfigError, RelayError
+
+NO_KEY = "No OPENAI_API_KEY: using the built-in simulator, which repeats what you say."
+BY_CHOICE = "Using the built-in simulator, which repeats what you say."
+
+
+class GroupedOption(click.Option):
+    """An option that `--help` lists under a heading."""
+
+    def __init__(self, *args: Any, heading: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+class GroupedCommand(click.Command):
+    """A command whose `--help` lists options under their headings, in the order of their first appearance."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record:
+                groups.setdefault(getattr(parameter, "heading", "Options"), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def setting(field: str, metavar: str, heading: str, **kwargs: Any) -> Callable[[Any], Any]:
+    """Make an option of a Config field. Its text goes to `load` unread: one place says what is right."""
+    default = getattr(DEFAULTS, field)
+    shown = f"{default}, " if default and not field.startswith("instructions") else ""
+    text = f"{kwargs.pop('help', help_for(field))}  [{shown}{variable(field)}]"
+    return click.option(flag(field), cls=GroupedOption, metavar=metavar, heading=heading, help=text, **kwargs)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="relay")
+def commands() -> None:
+    """Put a voice agent on the web, with the API key on the server.
+
+    Start with `relay serve`, open the address that it prints, and talk.
+    """
+
+
+@commands.command(cls=GroupedCommand)
+@setting("host", "ADDRESS", "Where it listens")
+@setting("port", "PORT", "Where it listens")
+@setting("allow_origin", "ORIGIN", "Where it listens", multiple=True)
+@setting("max_sessions", "N", "Where it listens")
+@setting(
+    "upstream",
+    "WHICH",
+    "Who answers",
+    help="simulator, openai, or the URL of a server that speaks the Realtime API. "
+    "Without it: openai if OPENAI_API_KEY is set, else simulator.",
+)
+@setting("model", "NAME", "Who answers")
+@setting("voice", "NAME", "Who answers")
+@setting("transcription_model", "NAME", "Who answers")
+@setting("instructions", "TEXT", "What it is told")
+@setting("instructions_file", "PATH", "What it is told")
+@setting("turn_detection", "HOW", "What it is told")
+@setting("log_level", "LEVEL", "Logs and settings")
+@setting("log_format", "FORMAT", "Logs and settings")
+@click.option(
+    "--config",
+    cls=GroupedOption,
+    metavar="PATH",
+    heading="Logs and settings",
+    help="File with settings, TOML.  [RELAY_CONFIG]",
+)
+def serve(**flags: Any) -> None:
+    """Serve the page and carry its voice sessions to the Realtime API.
+
+    The keys come from the environment: OPENAI_API_KEY for OpenAI, RELAY_UPSTREAM_KEY for any other upstream. Every
+    option can be given as an environment variable, whose name stands in brackets, or in the file; options beat
+    environment beats file. More settings: docs/configuration.md.
+    """
+    config = load(flags, os.environ)
+    _configure_log(config)
+    if config.upstream_kind == "simulator":
+        click.echo(BY_CHOICE if config.upstream else NO_KEY)
+
+    from relay.server import serve as serve_relay
+
+    _run(partial(serve_relay, config), config.host, config.port)
+
+
+@commands.command(cls=GroupedCommand)
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help=help_for("host"))
+@click.option(
+    "--port", metavar="PORT", default="8001", show_default=True, help="Port to listen on; 0 takes a free one."
+)
+@click.option("--seed", metavar="N", default="0", show_default=True, help="Same seed, same conversation.")
+@click.option("--fault", "faults", metavar="SPEC", default="", help="Fault to play, such as refuse or drop.")
+@click.option("--key", metavar="KEY", help="Accept only this key; without it, any.")
+@click.option("--log-level", metavar="LEVEL", default="info", show_default=True, help=help_for("log_level"))
+@click.option("--log-format", metavar="FORMAT", default="text", show_default=True, help=help_for("log_format"))
+def simulate(host: str, port: str, seed: str, faults: str, key: str | None, log_level: str, log_format: str) -> None:
+    """Run the simulator alone: a Realtime API in a box.
+
+    It needs no network and no key, costs nothing and leaves nothing to chance: it repeats what it hears and answers
+    typed text aloud. Anything that speaks the Realtime API can connect to it.
+    """
+    config = Config(
+        host=check("host", host, "--host"),
+        port=check("port", port, "--port"),
+        simulator_seed=check("simulator_seed", seed, "--seed"),
+        simulator_faults=check("simulator_faults", faults, "--fault"),
+        log_level=check("log_level", log_level, "--log-level"),
+        log_format=check("log_format", log_format, "--log-format"),
+    )
+    _configure_log(config)
+
+    from relay.simulator import SimulatorOptions, serve_simulator
+
+    try:
+        options = SimulatorOptions(seed=config.simulator_seed, faults=config.simulator_faults, key=key or None)
+    except ValueError as error:
+        raise ConfigError(f"--fault: {error}") from None
+    server = partial(serve_simulator, options, host=config.host, port=config.port)
+    _run(partial(_until_signal, server), config.host, config.port)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    try:
+        commands.main(prog_name="relay", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.exit_code, error.format_message())
+    except ConfigError as error:
+        _fail(2, error.public)
+    except RelayError as error:
+        _fail(1, f"{error.public} {error.detail}".strip())
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _configure_log(config: Config) -> None:
+    from relay import log
+
+    log.configure(config.log_level, config.log_format)
+    log.hide(config.openai_api_key)
+    log.hide(config.upstream_key)
+
+
+def _run(server: Callable[..., Awaitable[None]], host: str, port: int) -> None:
+    """Run `server` until it ends; print the address that it reports. Raises the one error behind a group of one."""
+    import trio
+
+    started = False
+
+    async def run() -> None:
+        nonlocal started
+        async with trio.open_nursery() as nursery:
+            address: str = await nursery.start(server)
+            started = True
+            click.echo(_page(address))
+
+    try:
+        trio.run(run)
+    except BaseExceptionGroup as group:
+        error = _only_cause(group)
+        if isinstance(error, OSError) and not started:
+            raise click.ClickException(_cannot_listen(host, port, error)) from None
+        if isinstance(error, (RelayError, KeyboardInterrupt)):
+            raise error from None
+        raise
+
+
+def _page(address: str) -> str:
+    """Give the address as a browser shows it: that of a page ends with a slash, that of an API does not."""
+    return address + "/" if address.count("/") == 2 else address
+
+
+async def _until_signal(server: Callable[..., Awaitable[None]], *, task_status: Any) -> None:
+    """Run `server`, which ends only when it is cancelled, until SIGINT or SIGTERM."""
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            task_status.started(await nursery.start(server))
+            await anext(aiter(signals))
+            nursery.cancel_scope.cancel()
+
+
+def _only_cause(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Give the one error inside nested groups, or the group itself if there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"--port: {port} is in use on {host}; choose another, or 0 for a free one"
+    if error.errno == errno.EACCES:
+        return f"--port: no permission to listen on {port}"
+    return f"--host: cannot listen on {host}: {error.strerror or error}"
+
+
+def _fail(exit_code: int, message: str) -> NoReturn:
+    """Say in one line what is wrong."""
+    click.echo("relay: " + " ".join(message.split()), err=True)
+    sys.exit(exit_code)
