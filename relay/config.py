@@ -132,7 +132,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="debug, info, warning or error; logs go to stderr."),
+        Meta(description="debug, info, warning or error; on stderr."),
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Meta(description="text for people, json for machines.")] = "text"
     simulator_seed: Annotated[int, Meta(ge=0, le=4_294_967_295)] = 0

@@ -1,0 +1,93 @@
+# relay: every command from nothing. Needs Python 3.11 to 3.13, gcc and make; the rest is installed into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+# Whatever the calling shell has activated or set must not reach into .venv.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What the installed package is built from; a change of any of these installs again.
+SOURCES := pyproject.toml $(wildcard setup.py native/*.c native/*.h native/*.py native/*.txt)
+PACKAGE := $(shell find relay static -type f -not -name '*.so' -not -path '*/__pycache__/*')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test lint bench binary clean native-tests pytest gate format
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  ARGS="..." goes to relay serve or pytest; PYTHON=python3.12 chooses the Python.'
+
+serve: $(VENV)/.installed ## install what is needed and serve the page: open the address that it prints
+	@exec $(BIN)/relay serve $(ARGS)
+
+test: ## everything that must hold: C tests, lint, benchmark gate, pytest
+	@$(MAKE) --no-print-directory native-tests
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory gate
+	@$(MAKE) --no-print-directory pytest
+
+lint: $(VENV)/.develop ## ruff and mypy --strict
+	@$(BIN)/ruff check relay tests benchmarks native
+	@$(BIN)/ruff format --check relay tests benchmarks native
+	@$(BIN)/mypy relay tests benchmarks
+
+format: $(VENV)/.develop ## let ruff put the code into shape
+	@$(BIN)/ruff check --fix relay tests benchmarks native
+	@$(BIN)/ruff format relay tests benchmarks native
+
+bench: $(VENV)/.develop ## compare the audio path with other libraries: tables, charts, results/*.json
+	@$(BIN)/python -m benchmarks.audio_path
+
+binary: dist/relay ## one file with everything inside: dist/relay
+
+clean: ## remove what was built; .venv stays (rm -rf .venv removes it)
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis relay/_native*.so
+	@rm -f $(VENV)/.installed $(VENV)/.develop $(VENV)/.tools
+	@find relay tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
+	@! test -f native/Makefile || $(MAKE) --no-print-directory -C native clean
+
+native-tests: $(VENV)/.develop $(VENV)/.tools
+	@$(MAKE) --no-print-directory -C native PYTHON=../$(BIN)/python test
+	@! command -v valgrind > /dev/null || $(MAKE) --no-print-directory -C native PYTHON=../$(BIN)/python valgrind
+	@! command -v clang > /dev/null || $(MAKE) --no-print-directory -C native PYTHON=../$(BIN)/python fuzz-brief
+
+gate: $(VENV)/.develop
+	@$(BIN)/python -m benchmarks.audio_path --gate
+
+pytest: $(VENV)/.develop $(VENV)/.tools
+	@$(BIN)/python -m pytest $(ARGS)
+
+dist/relay: relay.spec $(SOURCES) $(PACKAGE) | $(VENV)/.develop
+	@$(BIN)/python -m PyInstaller --noconfirm --clean --log-level WARN --workpath build/binary --distpath dist relay.spec
+	@ls -l $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "relay needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null || \
+	  { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys, sysconfig, os; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+	  { echo "Python's C headers are missing: apt-get install python3-dev" >&2; exit 1; }
+	@command -v gcc > /dev/null || command -v cc > /dev/null || \
+	  { echo "A C compiler is missing: apt-get install gcc" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+# Quoted, because [ ] mean something to a shell.
+$(VENV)/.develop: $(BIN)/python $(SOURCES)
+	@echo "Installing relay with what its tests need ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[test,lint,bench]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.tools: tests/tools.sh
+	@mkdir -p $(VENV)
+	@tests/tools.sh
+	@touch $@
