@@ -55,13 +55,14 @@ export class RelayClient extends EventTarget {
   #ready = null;
   /** @type {RelayAudio | null} */ #audio = null;
   /** @type {WebSocket | null} */ #socket = null;
-  /** @type {PromiseWithResolvers<object> | null} */ #starting = null;
+  /** @type {{resolve: (ready: object) => void, reject: (error: Error) => void} | null} */ #starting = null;
   #timers = new Set();
   #fatal = null;
   #played = { item: 0, samples: 0 };
   #dropping = false;
   #droppedSamples = 0;
-  #responding = false;
+  #responding = false; // upstream generates an answer
+  #sounding = false; // an answer is heard
   #createWhenDone = false;
   #turnStartedMs = null;
   #itemIds = new Map();
@@ -105,8 +106,8 @@ export class RelayClient extends EventTarget {
    */
   async start() {
     if (this.#state !== "idle") throw new RelayError("already_started", "This client has a session already.");
-    const starting = (this.#starting = Promise.withResolvers());
-    starting.promise.catch(() => {}); // reported by `ended` too; whoever does not await start() gets no stray rejection
+    const started = new Promise((resolve, reject) => (this.#starting = { resolve, reject }));
+    started.catch(() => {}); // `ended` reports it too: whoever does not await start() gets no stray rejection
     const audio = (this.#audio = new RelayAudio({
       onFrame: (samples) => this.#sendAudio(samples),
       onPlayback: (message) => this.#onPlayback(message),
@@ -120,7 +121,7 @@ export class RelayClient extends EventTarget {
     } catch (error) {
       if (audio === this.#audio) this.#end(error);
     }
-    return starting.promise;
+    return started;
   }
 
   /** End the session and give microphone, sound and socket back. Does nothing when there is none. */
@@ -142,7 +143,7 @@ export class RelayClient extends EventTarget {
 
   /** Say something in writing. An answer that is under way is cut short first. @param {string} text */
   sendText(text) {
-    if (this.#responding) this.interrupt();
+    if (this.#responding || this.#sounding) this.interrupt();
     const content = [{ type: "input_text", text }];
     this.#send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
     this.#createResponse();
@@ -156,7 +157,7 @@ export class RelayClient extends EventTarget {
   /** Push-to-talk: the person begins to speak. */
   beginTurn() {
     this.#requirePushToTalk();
-    this.interrupt();
+    if (this.#responding || this.#sounding) this.interrupt();
     this.#send({ type: "input_audio_buffer.clear" });
     this.#turnStartedMs = performance.now();
     this.mute(false);
@@ -281,9 +282,11 @@ export class RelayClient extends EventTarget {
         this.#emit("output", { rms_dbfs: dbfs(message.rms), peak_dbfs: dbfs(message.peak) });
         break;
       case "sound":
+        this.#sounding = true;
         this.#emit("sound", { item: message.item, item_id: this.#itemIds.get(message.item), at_ms });
         break;
       case "silence":
+        this.#sounding = message.reason === "underrun";
         this.#emit("silence", { item: message.item, reason: message.reason, at_ms });
         break;
       case "overflow":
@@ -358,7 +361,7 @@ export class RelayClient extends EventTarget {
   #forget() {
     this.#audio = this.#socket = this.#starting = this.#ready = this.#fatal = this.#turnStartedMs = null;
     this.#played = { item: 0, samples: 0 };
-    this.#muted = this.#dropping = this.#responding = this.#createWhenDone = false;
+    this.#muted = this.#dropping = this.#responding = this.#sounding = this.#createWhenDone = false;
     this.#droppedSamples = 0;
     this.#itemIds.clear();
   }
