@@ -47,7 +47,7 @@ export class Meter {
 
   #say(rms, now_ms) {
     this.#spokenMs = now_ms;
-    const text = rms > FLOOR_DBFS ? `${Math.round(rms)} dB` : "silent";
+    const text = rms > FLOOR_DBFS ? `${Math.round(rms)} dB`.replace("-", "−") : "silent";
     this.#text.textContent = text;
     this.#element.setAttribute("aria-valuenow", String(Math.round(Math.max(FLOOR_DBFS, Math.min(0, rms)))));
     this.#element.setAttribute("aria-valuetext", text);
