@@ -62,7 +62,7 @@ def setting(field: str, metavar: str, heading: str, **kwargs: Any) -> Callable[[
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="relay")
+@click.version_option(__version__, prog_name="relay", message="%(prog)s %(version)s")
 def commands() -> None:
     """Put a voice agent on the web, with the API key on the server.
 

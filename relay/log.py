@@ -78,6 +78,11 @@ def hide(secret: Secret | str | None) -> None:
         _hidden.update({text, quote(text, safe=""), json.dumps(text)[1:-1], repr(text)[1:-1]})
 
 
+def forget() -> None:
+    """Hide nothing any more; for tests."""
+    _hidden.clear()
+
+
 def redact(text: str) -> str:
     """Give `text` with every hidden secret masked; for texts that leave by another way than the log."""
     for secret in sorted(_hidden, key=len, reverse=True):
