@@ -8,6 +8,7 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         BadRequest            one message was wrong; the session goes on
         StartError            the session could not start: the first message was wrong, or late
         BrowserProtocolError  the bytes were not WebSocket, or broke one of its rules
+          BrowserBadText      a text message was not UTF-8
         BrowserTooBig         a message over the limit
         BrowserSilent         no pong, or our bytes were not read
         BrowserGone           the socket ended; nobody is left to tell
@@ -99,6 +100,11 @@ class BrowserProtocolError(BrowserError):
     default_public = "What arrived is not valid WebSocket traffic."
 
 
+class BrowserBadText(BrowserProtocolError):
+    close_code = 1007
+    default_public = "A text message was not valid UTF-8."
+
+
 class BrowserTooBig(BrowserError):
     code = "relay_message_too_big"
     close_code = 1009
@@ -136,7 +142,9 @@ class UpstreamRefused(UpstreamError):
 class UpstreamUnauthorized(UpstreamError):
     code = "relay_upstream_unauthorized"
     close_code = 4501
-    default_public = "The voice service did not accept relay's credentials. Whoever runs this server must check its key."
+    default_public = (
+        "The voice service did not accept relay's credentials. Whoever runs this server must check its key."
+    )
 
 
 class UpstreamTimeout(UpstreamError):

@@ -1,0 +1,188 @@
+"""The routes: the page, the two health checks, and the door to a voice session.
+
+Rules: everything is decided before the upgrade and answered with an HTTP status; after the 101 the session owns the
+connection (detach.py). Static files are read once, at start: what is served cannot depend on a path from outside.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import cast
+
+from quart import Response, request, websocket
+from quart_trio import QuartTrio
+
+from relay import wire
+from relay.addresses import is_loopback
+from relay.admission import Admission
+from relay.browser import BrowserLeg, browser_limits
+from relay.core.client import Client, ClientSettings
+from relay.core.openai_json import OpenAIJson
+from relay.core.relay_v1 import RelayV1
+from relay.detach import STATE_KEY, DetachableStream
+from relay.errors import Overloaded, ShuttingDown
+from relay.log import get_logger
+from relay.session import Services, Session
+from relay.upstream import UPSTREAM_RATE_HZ
+
+log = get_logger(__name__)
+
+RELAY_V1 = "relay.v1"
+OPENAI = "realtime"
+RETRY_AFTER_S = 2
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "media-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One file of the page, in memory."""
+
+    content: bytes
+    mimetype: str
+    etag: str
+
+
+def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
+    """Return the application. `origins`: the Origin values that may open a voice session."""
+    app = QuartTrio("relay", static_folder=None)
+    files = load_static(static_folder())
+    admission = services.admission
+
+    @app.get("/")
+    async def index() -> Response:
+        return _file(files, "index.html")
+
+    @app.get("/static/<path:name>")
+    async def static_file(name: str) -> Response:
+        return _file(files, name)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        return _readiness(admission)
+
+    @app.websocket("/v1/realtime")
+    async def realtime() -> Response | None:
+        refusal = _refusal(admission, origins, admits_no_origin=is_loopback(services.config.host))
+        return refusal or await _voice_session(services)
+
+    @app.after_request
+    async def secure(response: Response) -> Response:
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return app
+
+
+def static_folder() -> Path:
+    """Return where the page lies: in the package when installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "static"
+    return inside if inside.is_dir() else package.parent / "static"
+
+
+def load_static(folder: Path) -> dict[str, StaticFile]:
+    """Read every file under `folder`; keys are relative paths with forward slashes."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".py":
+            content = path.read_bytes()
+            mimetype = _MIMETYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+            files[path.relative_to(folder).as_posix()] = StaticFile(content, mimetype, sha256(content).hexdigest()[:32])
+    return files
+
+
+_MIMETYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+"""Said here and not left to the machine's table: a browser does not load a module of another type."""
+
+
+def _file(files: Mapping[str, StaticFile], name: str) -> Response:
+    file = files.get(name)
+    if file is None:
+        return Response("not found\n", 404, mimetype="text/plain")
+    response = Response(file.content, mimetype=file.mimetype)
+    response.set_etag(file.etag)
+    response.headers["Cache-Control"] = "no-cache"
+    if file.etag in request.if_none_match:
+        response = Response(b"", 304, headers={"ETag": f'"{file.etag}"', "Cache-Control": "no-cache"})
+    return response
+
+
+def _readiness(admission: Admission) -> Response:
+    try:
+        admission.check()
+    except (ShuttingDown, Overloaded) as error:
+        return _text(503, error.public, retry=True)
+    return _text(200, "ready")
+
+
+def _refusal(admission: Admission, origins: frozenset[str], *, admits_no_origin: bool) -> Response | None:
+    """Return why this handshake is refused, or None.
+
+    A browser always says its Origin. Whoever says none is a program, which could say any: it is admitted on loopback,
+    where the machine's own user runs it.
+    """
+    origin = websocket.headers.get("Origin")
+    if origin not in origins and not (origin is None and admits_no_origin):
+        return _text(403, "This page may not connect here; the operator allows origins with --allow-origin.")
+    offered = websocket.requested_subprotocols
+    if offered and not {RELAY_V1, OPENAI} & set(offered):
+        return _text(400, f"Offer the subprotocol {RELAY_V1} or {OPENAI}.")
+    try:
+        admission.check()
+    except (ShuttingDown, Overloaded) as error:
+        return _text(503, error.public, retry=True)
+    return None
+
+
+async def _voice_session(services: Services) -> Response | None:
+    """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
+    connection = cast(DetachableStream, websocket.scope["state"][STATE_KEY])
+    config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
+    client, subprotocol = _language(services, session_id)
+    try:
+        with services.admission.place():
+            connection.hold()
+            await websocket.accept(subprotocol=subprotocol)
+            socket = wire.WebSocket(
+                connection.detach(), role="server", limits=browser_limits(config), subprotocol=subprotocol
+            )
+            log.info("session.started", session=session_id, peer=connection.peer, language=subprotocol or OPENAI)
+            await Session(session_id, BrowserLeg(socket), client, services).run()
+    finally:
+        connection.release()
+    return None
+
+
+def _language(services: Services, session_id: str) -> tuple[Client, str | None]:
+    """Return the language that the browser asked for, and the subprotocol to answer with."""
+    config, offered = services.config, websocket.requested_subprotocols
+    settings = ClientSettings(session_id, UPSTREAM_RATE_HZ, config.turn_detection, config.lead_ms)
+    if RELAY_V1 in offered:
+        return RelayV1(settings), RELAY_V1
+    return OpenAIJson(settings), OPENAI if OPENAI in offered else None
+
+
+def _text(status: int, text: str, *, retry: bool = False) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if retry else {}
+    return Response(f"{text}\n", status, mimetype="text/plain", headers=headers)

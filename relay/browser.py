@@ -1,0 +1,138 @@
+"""The browser leg: one WebSocket, what waits to be written to it, and the goodbye.
+
+Rules: texts wait in an outbox that is bounded in bytes; a browser that lets it fill up has stopped reading, and its
+session ends. One task writes (`Session`), in this order: texts first, then audio that is due. Failures of the socket
+come out as BrowserError, so that whoever reads the reason of an end knows whose fault it was.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import trio
+
+from relay import wire
+from relay.config import Config
+from relay.core.events import error_event
+from relay.errors import (
+    BrowserBadText,
+    BrowserError,
+    BrowserGone,
+    BrowserProtocolError,
+    BrowserSilent,
+    BrowserTooBig,
+    RelayError,
+)
+
+OUTBOX_BYTES = 1_048_576
+"""What may wait for a browser that reads slowly. A session's texts are a few KiB a second; a client that speaks
+OpenAI's JSON gets its audio here too, and the upstream is read no further while half of this is full."""
+
+CLOSE_BAD_TEXT = 1007
+
+
+class BrowserLeg:
+    """One browser's socket for one session."""
+
+    def __init__(self, socket: wire.WebSocket) -> None:
+        self._socket = socket
+        self._outbox: deque[str] = deque()
+        self._outbox_bytes = 0
+        self._room = trio.Event()
+        self._event_count = 0
+
+    async def receive(self) -> str | bytes:
+        """Return the next message: text or audio. Raises BrowserError."""
+        with _as_browser_error():
+            return await self._socket.receive()
+
+    async def keep_alive(self) -> NoReturn:
+        """Ping for ever. Raises BrowserSilent."""
+        with _as_browser_error():
+            await self._socket.keep_alive()
+
+    def tell(self, text: str) -> None:
+        """Queue a text. Raises BrowserSilent when too much waits already."""
+        if self._outbox_bytes + len(text) > OUTBOX_BYTES and self._outbox:
+            raise BrowserSilent(detail=f"{self._outbox_bytes} bytes wait for the browser")
+        self._outbox.append(text)
+        self._outbox_bytes += len(text)
+
+    def tell_error(self, error: RelayError) -> None:
+        """Queue an `error` event that does not end the session."""
+        self.tell(error_event(error, self._event_id()))
+
+    @property
+    def has_text(self) -> bool:
+        """Whether a text waits."""
+        return bool(self._outbox)
+
+    async def wait_room(self) -> None:
+        """Wait until the outbox is at most half full. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._outbox_bytes > OUTBOX_BYTES // 2:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def send_text(self) -> None:
+        """Write the oldest text of the outbox. Raises BrowserError."""
+        text = self._outbox.popleft()
+        self._outbox_bytes -= len(text)
+        self._room.set()
+        await self.send(text)
+
+    async def send(self, message: str | bytes) -> None:
+        """Write one message. Raises BrowserError."""
+        with _as_browser_error():
+            await self._socket.send(message)
+
+    async def goodbye(self, reason: RelayError, *, deadline_s: float) -> None:
+        """Say why the session ends, and close: the texts that wait, an `error`, the close code."""
+        if isinstance(reason, BrowserGone | BrowserSilent):
+            await self._socket.aclose(reason.close_code, reason.code)
+            return
+        self._outbox.append(error_event(reason, self._event_id(), fatal=True))
+        with trio.move_on_after(deadline_s):
+            try:
+                while self._outbox:
+                    await self.send_text()
+            except BrowserError:
+                pass  # it went away in the middle of the goodbye; closing is all that is left
+        await self._socket.aclose(reason.close_code, reason.code)
+
+    async def abort(self) -> None:
+        """Drop the socket now, without a word; after a goodbye, a formality."""
+        await self._socket.abort()
+
+    def _event_id(self) -> str:
+        self._event_count += 1
+        return f"event_relay_{self._event_count}"
+
+
+def browser_limits(config: Config) -> wire.WireLimits:
+    """Return the limits of a browser's socket."""
+    return wire.WireLimits(
+        message_bytes=config.browser_message_bytes,
+        send_deadline_s=config.send_deadline_s,
+        close_deadline_s=config.close_deadline_s,
+        ping_interval_s=config.ping_interval_s,
+        silence_deadline_s=config.silence_deadline_s,
+    )
+
+
+@contextmanager
+def _as_browser_error() -> Iterator[None]:
+    try:
+        yield
+    except wire.Closed as error:
+        raise BrowserGone(detail=f"{error.code} {error.reason}") from None
+    except wire.MessageTooBig as error:
+        raise BrowserTooBig(detail=str(error)) from None
+    except wire.ProtocolViolation as error:
+        leaf = BrowserBadText if error.close_code == CLOSE_BAD_TEXT else BrowserProtocolError
+        raise leaf(detail=str(error)) from None
+    except wire.WireError as error:
+        raise BrowserSilent(detail=str(error)) from None

@@ -1,0 +1,80 @@
+"""What a session needs of the language that its browser speaks.
+
+A language is a state machine over values: messages of the browser and events of the upstream go in, a `Decision` comes
+out, and audio that is due is taken with `take`. relay_v1.py and openai_json.py are the two there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Decision:
+    """What follows from a message or an event, each list in order.
+
+    `browser` are texts for the browser and `upstream` texts for the upstream, none of which may be lost; `audio` are
+    finished append events with their length in ms, which may be dropped when they are stale.
+    """
+
+    browser: list[str] = field(default_factory=list)
+    upstream: list[str] = field(default_factory=list)
+    audio: list[tuple[bytes, float]] = field(default_factory=list)
+
+    def then(self, other: Decision) -> Decision:
+        """Add what `other` says, after what is here; return self."""
+        self.browser += other.browser
+        self.upstream += other.upstream
+        self.audio += other.audio
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """What the operator's settings and the upstream's profile mean for a language."""
+
+    session_id: str
+    upstream_rate_hz: int
+    turn_detection: str
+    lead_ms: int
+
+
+class Client(Protocol):
+    """One browser's language, for one session."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the browser has said what it must say before the session can work."""
+
+    @property
+    def queued_ms(self) -> float:
+        """Audio that waits for its time to be sent to the browser."""
+
+    @property
+    def flushing(self) -> int:
+        """Number of the flush whose answer is awaited, or 0."""
+
+    def message(self, message: str | bytes, now_s: float) -> Decision:
+        """Take a message from the browser. Raises BadRequest (the session goes on) or StartError (it ends)."""
+
+    def event(self, text: str, now_s: float) -> Decision:
+        """Take an event from the upstream. Raises UpstreamProtocolError."""
+
+    def ready(self) -> Decision:
+        """The upstream session stands and the browser has started."""
+
+    def dropped(self, audio_ms: float, now_s: float) -> Decision:
+        """Audio on its way up had to be dropped."""
+
+    def end_flush(self) -> Decision:
+        """The browser did not answer a flush in time."""
+
+    def delay_s(self, now_s: float) -> float | None:
+        """Seconds until `take` has something; None if nothing waits."""
+
+    def take(self, now_s: float) -> str | bytes | None:
+        """Return the next message for the browser that is due. Raises UpstreamProtocolError."""
+
+    def close(self) -> None:
+        """Give back what is held in C. Idempotent."""

@@ -1,0 +1,203 @@
+"""What was said, what was sent, what was really heard: the accounts of one relay.v1 session, and barge-in.
+
+Theory of operation. The upstream believes that the person heard all it generated, unless it is told otherwise by
+`conversation.item.truncate`. Only the browser knows what was played. So relay numbers the audio items, counts what it
+sent of each, and keeps a cursor: the item that is playing and how many of its samples have been played, by the
+browser's reports. Items before the cursor have been heard, items behind it have not.
+
+An interruption is a *flush*: everything unheard is cut. The queue is emptied, the browser is told to stop and answers
+with the final position of the cursor, and for each item that was cut short exactly one truncate goes upstream, with
+what was heard and never more than what came. Without an answer in time the last report counts.
+
+Deltas of a response that was interrupted may still be under way. They are counted and thrown away.
+
+The browser may say anything: a position never moves back, never beyond what was sent, never to an item that has not
+begun. Nothing here waits or knows the time; the session brings `now_s` and keeps the deadline of a flush.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.core import events
+from relay.core.client import Decision
+from relay.core.events import AudioDelta, encode
+from relay.core.playout import AudioItem, Playout, pcm16_samples
+
+FlushReason = Literal["speech", "cancelled", "client"]
+
+MAX_ITEMS = 256
+"""Items that are remembered; late deltas of older ones would count as new. A session has a few items at a time."""
+
+MAX_INTERRUPTED = 64
+"""Interrupted responses that are remembered, for the same reason."""
+
+
+@dataclass(slots=True)
+class _Flush:
+    number: int
+    items: list[AudioItem]
+
+
+class Conversation:
+    """The accounts of one session. `interrupts`: whether speech of the person ends the answer."""
+
+    def __init__(self, playout: Playout, *, rate_hz: int, upstream_rate_hz: int, interrupts: bool) -> None:
+        self._playout = playout
+        self._rate_hz = rate_hz
+        self._upstream_rate_hz = upstream_rate_hz
+        self._interrupts = interrupts
+        self._items: dict[tuple[str, int], AudioItem] = {}
+        self._item_count = 0
+        self._cursor_item = 0
+        self._cursor_samples = 0
+        self._response_id: str | None = None
+        self._interrupted: deque[str] = deque(maxlen=MAX_INTERRUPTED)
+        self._flush: _Flush | None = None
+        self._flush_count = 0
+
+    @property
+    def flushing(self) -> int:
+        """Number of the flush whose answer is awaited, or 0."""
+        return self._flush.number if self._flush else 0
+
+    def audio(self, delta: AudioDelta) -> Decision:
+        """Audio came from the upstream: keep it, or throw it away if its response was interrupted."""
+        item = self._item(delta)
+        if delta.response_id in self._interrupted or item.flushed:
+            return self._discard(item, delta.delta)
+        self._playout.put(item, delta.delta)
+        return Decision()
+
+    def audio_done(self, item_id: str) -> None:
+        """The upstream has sent all audio of the item."""
+        if any(item.item_id == item_id and not item.flushed for item in self._items.values()):
+            self._playout.end_item()
+
+    def response_created(self, response_id: str | None) -> None:
+        """A response began."""
+        self._response_id = response_id
+
+    def response_done(self, response_id: str | None, status: str | None) -> Decision:
+        """A response ended. What of a cancelled one is unheard shall stay so."""
+        if response_id == self._response_id:
+            self._response_id = None
+        if status != "cancelled" or response_id is None or response_id in self._interrupted:
+            return Decision()
+        self._interrupted.append(response_id)
+        return self._cut("cancelled")
+
+    def speech_started(self) -> Decision:
+        """The person began to speak."""
+        if not self._interrupts:
+            return Decision()
+        self._interrupt_response()
+        return self._cut("speech")
+
+    def interrupt(self) -> Decision:
+        """The client asks for silence: cancel the running response, cut what is unheard."""
+        decision = Decision()
+        if self._response_id is not None and self._response_id not in self._interrupted:
+            decision.upstream.append(encode({"type": "response.cancel"}))
+        self._interrupt_response()
+        return decision.then(self._cut("client"))
+
+    def played(self, item: int, samples: int, now_s: float) -> None:
+        """The browser reports how far it is."""
+        self._move_cursor(item, samples)
+        self._playout.played(self._unheard_sent_samples(), now_s)
+
+    def flushed(self, flush: int, item: int, samples: int) -> Decision:
+        """The browser answers a flush with its final position."""
+        self._move_cursor(item, samples)
+        if flush != self.flushing:
+            return Decision()
+        return self.end_flush()
+
+    def end_flush(self) -> Decision:
+        """Settle the flush that is under way with the position known by now: one truncate for each item cut short."""
+        if self._flush is None:
+            return Decision()
+        flushed, self._flush = self._flush, None
+        decision = Decision()
+        for item in flushed.items:
+            decision.upstream += self._truncate(item)
+        return decision
+
+    def _item(self, delta: AudioDelta) -> AudioItem:
+        key = (delta.item_id, delta.content_index)
+        item = self._items.get(key)
+        if item is None:
+            self._item_count += 1
+            item = AudioItem(self._item_count, delta.item_id, delta.response_id, delta.content_index)
+            self._items[key] = item
+            if len(self._items) > MAX_ITEMS:
+                del self._items[next(iter(self._items))]
+        return item
+
+    def _discard(self, item: AudioItem, delta: str) -> Decision:
+        item.received_samples += pcm16_samples(delta)
+        item.flushed = True
+        if self._flush is None:
+            return Decision(upstream=self._truncate(item))
+        if item not in self._flush.items:
+            self._flush.items.append(item)
+        return Decision()
+
+    def _interrupt_response(self) -> None:
+        if self._response_id is not None and self._response_id not in self._interrupted:
+            self._interrupted.append(self._response_id)
+
+    def _cut(self, reason: FlushReason) -> Decision:
+        cut = [item for item in self._items.values() if not item.flushed and self._is_unheard(item)]
+        if not cut:
+            return Decision()
+        self._playout.drop()
+        for item in cut:
+            item.flushed = True
+            if item.response_id not in self._interrupted:
+                self._interrupted.append(item.response_id)
+        earlier = self._flush.items if self._flush else []
+        self._flush_count += 1
+        self._flush = _Flush(self._flush_count, earlier + cut)
+        return Decision(browser=[self._flush_event(reason)])
+
+    def _flush_event(self, reason: FlushReason) -> str:
+        return encode(
+            {"type": "relay.flush", "flush": self._flush_count, "item": self._item_count, "reason": reason},
+        )
+
+    def _move_cursor(self, item: int, samples: int) -> None:
+        if item > self._item_count or (item, samples) <= (self._cursor_item, self._cursor_samples):
+            return
+        self._cursor_item, self._cursor_samples = item, samples
+
+    def _heard_samples(self, item: AudioItem) -> int:
+        """Samples of the item that were played, at the browser's rate; never more than were sent."""
+        if item.number < self._cursor_item:
+            return item.sent_samples
+        return min(self._cursor_samples, item.sent_samples) if item.number == self._cursor_item else 0
+
+    def _heard_ms(self, item: AudioItem) -> int:
+        return min(self._heard_samples(item) * 1000 // self._rate_hz, self._received_ms(item))
+
+    def _received_ms(self, item: AudioItem) -> int:
+        return item.received_samples * 1000 // self._upstream_rate_hz
+
+    def _is_unheard(self, item: AudioItem) -> bool:
+        return self._heard_ms(item) < self._received_ms(item)
+
+    def _unheard_sent_samples(self) -> int:
+        return sum(
+            item.sent_samples - self._heard_samples(item)
+            for item in self._items.values()
+            if item.number >= self._cursor_item and not item.flushed
+        )
+
+    def _truncate(self, item: AudioItem) -> list[str]:
+        if item.truncated or not self._is_unheard(item):
+            return []
+        item.truncated = True
+        return [events.truncate(item.item_id, item.content_index, self._heard_ms(item))]

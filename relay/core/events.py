@@ -1,0 +1,113 @@
+"""The words of the Realtime API (GA): event names, and how relay reads and writes them.
+
+Rules: an event is read no further than its reader needs, because most of them only pass through. What relay writes
+itself is built here, so that one place knows the spelling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from relay.errors import BadRequest, RelayError
+
+AUDIO_DELTA = "response.output_audio.delta"
+AUDIO_DONE = "response.output_audio.done"
+RESPONSE_CREATED = "response.created"
+RESPONSE_DONE = "response.done"
+SESSION_CREATED = "session.created"
+SESSION_UPDATED = "session.updated"
+SPEECH_STARTED = "input_audio_buffer.speech_started"
+ERROR = "error"
+
+_encoder = msgspec.json.Encoder()
+
+
+class Head(msgspec.Struct):
+    """The part of a server event that decides which way it goes."""
+
+    type: str
+
+
+class AudioDelta(msgspec.Struct):
+    """`response.output_audio.delta`: base64 of PCM16 at the upstream's rate."""
+
+    item_id: str
+    response_id: str
+    delta: str
+    content_index: int = 0
+
+
+class AudioDone(msgspec.Struct):
+    """`response.output_audio.done`: no more deltas of this item."""
+
+    item_id: str
+
+
+class ResponseBody(msgspec.Struct):
+    """The response inside `response.created` and `response.done`, as far as relay reads it."""
+
+    id: str | None = None
+    status: str | None = None
+
+
+class ResponseEvent(msgspec.Struct):
+    """`response.created` and `response.done`."""
+
+    response: ResponseBody
+
+
+class ErrorBody(msgspec.Struct):
+    """The inner object of an `error` event."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+
+
+class ErrorEvent(msgspec.Struct):
+    """An `error` event."""
+
+    error: ErrorBody
+
+
+head_decoder = msgspec.json.Decoder(Head)
+audio_delta_decoder = msgspec.json.Decoder(AudioDelta)
+audio_done_decoder = msgspec.json.Decoder(AudioDone)
+response_decoder = msgspec.json.Decoder(ResponseEvent)
+error_decoder = msgspec.json.Decoder(ErrorEvent)
+
+
+def encode(event: dict[str, Any]) -> str:
+    """Return the event as JSON text."""
+    return _encoder.encode(event).decode()
+
+
+def truncate(item_id: str, content_index: int, audio_end_ms: int) -> str:
+    """Return `conversation.item.truncate`: `audio_end_ms` of the item's audio were heard."""
+    return encode(
+        {
+            "type": "conversation.item.truncate",
+            "item_id": item_id,
+            "content_index": content_index,
+            "audio_end_ms": audio_end_ms,
+        }
+    )
+
+
+def error_event(error: RelayError, event_id: str, *, fatal: bool = False) -> str:
+    """Return `error` in OpenAI's shape, with the public part of `error` and nothing else."""
+    body: dict[str, Any] = {
+        "type": error.kind,
+        "code": error.request_code if isinstance(error, BadRequest) else error.code,
+        "message": error.public,
+        "param": error.param,
+        "event_id": error.event_id,
+    }
+    if fatal:
+        body["fatal"] = True
+    if error.retry_after_ms is not None:
+        body["retry_after_ms"] = error.retry_after_ms
+    return encode({"type": ERROR, "event_id": event_id, "error": body})

@@ -1,0 +1,222 @@
+"""relay.v1, relay's side of docs/wire.md: binary audio both ways, GA events, and relay's own controls.
+
+Rules: audio goes through C once in each direction (relay.audio); what is text goes through policy.py; who heard what is
+in conversation.py, when a frame is due in playout.py. This file only says who is asked for what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from relay.audio import AudioDataError, AudioFormatError, Downlink, Level, Uplink
+from relay.core import events, policy
+from relay.core.client import ClientSettings, Decision
+from relay.core.conversation import Conversation
+from relay.core.events import encode
+from relay.core.playout import Playout
+from relay.core.vitals import InputVitals
+from relay.errors import BadRequest, StartError, UpstreamProtocolError
+
+LEVEL_EVERY_S = 0.1
+SILENCE_DBFS = -120.0
+SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
+
+
+class _Audio:
+    """What exists once the formats are known: both directions, and the accounts."""
+
+    def __init__(self, start: policy.Start, settings: ClientSettings) -> None:
+        up, down, upstream_hz = start.audio.input, start.audio.output, settings.upstream_rate_hz
+        self.start = start
+        self.sample_bytes = SAMPLE_BYTES[up.encoding]
+        self.ms_per_byte = 1000 / up.rate_hz / self.sample_bytes
+        self.unjudged_ms = 0.0
+        self.uplink = Uplink(up.encoding, up.rate_hz, upstream_hz)
+        self.downlink = Downlink(down.encoding, down.rate_hz, upstream_hz)
+        self.vitals = InputVitals(up.rate_hz)
+        self.playout = Playout(
+            self.downlink,
+            rate_hz=down.rate_hz,
+            sample_bytes=SAMPLE_BYTES[down.encoding],
+            upstream_rate_hz=upstream_hz,
+            lead_s=settings.lead_ms / 1000,
+        )
+        self.conversation = Conversation(
+            self.playout,
+            rate_hz=down.rate_hz,
+            upstream_rate_hz=upstream_hz,
+            interrupts=settings.turn_detection != "none",
+        )
+
+    def close(self) -> None:
+        self.uplink.close()
+        self.downlink.close()
+
+
+class RelayV1:
+    """The language of relay-client.js, for one session. See `Client` for the methods."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._audio: _Audio | None = None
+        self._level_told_s = float("-inf")
+
+    @property
+    def started(self) -> bool:
+        """Whether relay.start has come."""
+        return self._audio is not None
+
+    @property
+    def queued_ms(self) -> float:
+        """Audio that waits for its time."""
+        return self._audio.playout.queued_ms if self._audio else 0.0
+
+    @property
+    def flushing(self) -> int:
+        """Number of the flush whose answer is awaited, or 0."""
+        return self._audio.conversation.flushing if self._audio else 0
+
+    def message(self, message: str | bytes, now_s: float) -> Decision:
+        """Take audio or a text message from the browser."""
+        if isinstance(message, bytes):
+            return self._microphone(message, now_s)
+        if self._audio is None:
+            return self._start(message)
+        return self._control(policy.read_relay_v1(message), self._audio, now_s)
+
+    def event(self, text: str, now_s: float) -> Decision:
+        """Take an event from the upstream: audio to the queue, everything else to the browser."""
+        try:
+            return self._event(text)
+        except msgspec.DecodeError as error:
+            raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None
+
+    def ready(self) -> Decision:
+        """Tell the browser what was agreed."""
+        if self._audio is None:
+            raise RuntimeError("ready before relay.start")
+        rate_hz = self._settings.upstream_rate_hz
+        event = {
+            "type": "relay.ready",
+            "session_id": self._settings.session_id,
+            "audio": msgspec.to_builtins(self._audio.start.audio),
+            "upstream": {"input_rate_hz": rate_hz, "output_rate_hz": rate_hz},
+            "turn_detection": self._settings.turn_detection,
+            "lead_ms": self._settings.lead_ms,
+        }
+        return Decision(browser=[encode(event)])
+
+    def dropped(self, audio_ms: float, now_s: float) -> Decision:
+        """Warn of audio that was dropped on its way up."""
+        return _warn(self._audio.vitals.dropped(audio_ms, now_s)) if self._audio else Decision()
+
+    def end_flush(self) -> Decision:
+        """Settle a flush that was not answered."""
+        return self._audio.conversation.end_flush() if self._audio else Decision()
+
+    def delay_s(self, now_s: float) -> float | None:
+        """Seconds until a frame is due."""
+        return self._audio.playout.delay_s(now_s) if self._audio else None
+
+    def take(self, now_s: float) -> str | bytes | None:
+        """Return the frame that is due."""
+        if self._audio is None:
+            return None
+        try:
+            return self._audio.playout.take(now_s)
+        except AudioDataError as error:
+            raise UpstreamProtocolError(detail=f"audio from the upstream: {error}") from None
+
+    def close(self) -> None:
+        """Give back the C state."""
+        if self._audio is not None:
+            self._audio.close()
+
+    def _start(self, text: str) -> Decision:
+        try:
+            message = policy.read_relay_v1(text)
+        except BadRequest as problem:
+            if problem.request_code == "relay_invalid_json":
+                raise
+            raise policy.start_error(problem) from None
+        if not isinstance(message, policy.Start):
+            raise StartError(event_id=message.event_id)
+        try:
+            self._audio = _Audio(message, self._settings)
+        except AudioFormatError as error:
+            raise StartError(f"relay.start: {error}", param="audio", event_id=message.event_id) from None
+        return Decision()
+
+    def _microphone(self, samples: bytes, now_s: float) -> Decision:
+        audio = self._audio
+        if audio is None:
+            raise BadRequest("Audio came before relay.start and was ignored.", code="relay_audio_before_start")
+        try:
+            append = audio.uplink.push(samples)
+        except AudioDataError as error:
+            raise BadRequest(f"{error}.", code="relay_invalid_audio") from None
+        audio_ms = len(samples) * audio.ms_per_byte
+        audio.unjudged_ms += audio_ms
+        decision = _warn(audio.vitals.arrived(len(samples) // audio.sample_bytes, now_s))
+        if append:
+            decision.audio.append((append, audio_ms))
+        return decision.then(self._levels(audio, now_s))
+
+    def _control(self, message: policy.RelayV1Message, audio: _Audio, now_s: float) -> Decision:
+        match message:
+            case policy.Played():
+                audio.conversation.played(message.item, message.samples, now_s)
+                return self._levels(audio, now_s)
+            case policy.Flushed():
+                return audio.conversation.flushed(message.flush, message.item, message.samples)
+            case policy.Interrupt():
+                return audio.conversation.interrupt()
+            case policy.Start():
+                problem = "relay.start was sent already; a session has one audio format."
+                raise BadRequest(problem, code="relay_invalid_field", param="type", event_id=message.event_id)
+            case _:
+                return Decision(upstream=[policy.write(message)])
+
+    def _event(self, text: str) -> Decision:
+        kind = events.head_decoder.decode(text).type
+        if self._audio is not None:
+            conversation = self._audio.conversation
+            match kind:
+                case events.AUDIO_DELTA:
+                    return conversation.audio(events.audio_delta_decoder.decode(text))
+                case events.AUDIO_DONE:
+                    conversation.audio_done(events.audio_done_decoder.decode(text).item_id)
+                case events.SPEECH_STARTED:
+                    return Decision(browser=[text]).then(conversation.speech_started())
+                case events.RESPONSE_CREATED:
+                    conversation.response_created(events.response_decoder.decode(text).response.id)
+                case events.RESPONSE_DONE:
+                    response = events.response_decoder.decode(text).response
+                    return Decision(browser=[text]).then(conversation.response_done(response.id, response.status))
+        return Decision(browser=[policy.public_event(kind, text)])
+
+    def _levels(self, audio: _Audio, now_s: float) -> Decision:
+        """Look at the levels ten times a second: for the meters, and for a microphone that sends only zeros."""
+        if now_s - self._level_told_s < LEVEL_EVERY_S:
+            return Decision()
+        self._level_told_s = now_s
+        audio_ms, audio.unjudged_ms = audio.unjudged_ms, 0.0
+        up, down = audio.uplink.take_level(), audio.downlink.take_level()
+        decision = Decision()
+        if up is not None:
+            decision.then(_warn(audio.vitals.heard(audio_ms, only_zeros=up.peak_dbfs <= SILENCE_DBFS)))
+        if audio.start.levels and (up is not None or down is not None):
+            decision.browser.append(encode({"type": "relay.level", "input": _level(up), "output": _level(down)}))
+        return decision
+
+
+def _level(level: Level | None) -> dict[str, float] | None:
+    if level is None:
+        return None
+    return {"rms_dbfs": round(level.rms_dbfs, 1), "peak_dbfs": round(level.peak_dbfs, 1)}
+
+
+def _warn(warnings: list[dict[str, Any]]) -> Decision:
+    return Decision(browser=[encode(warning) for warning in warnings])

@@ -1,0 +1,65 @@
+"""Overrides of Hypercorn: each names its fault, and the test that fails without it.
+
+They replace names inside Hypercorn's modules, so they hold for exactly one version of it, which is pinned in
+pyproject.toml and checked here. `install` is called once, before the first connection.
+
+1. Compression is negotiated whenever a browser offers it, and cannot be switched off (hypercorn#307). A compressed
+   message of 255 KiB grows to 256 MiB. -> PlainHandshake.
+   tests/server/test_front_door.py::test_compression_is_never_negotiated
+2. Non-ASCII bytes in a Sec-WebSocket or Connection header end the process (UnicodeDecodeError). -> PlainHandshake.
+   tests/server/test_front_door.py::test_a_handshake_with_non_ascii_headers_is_refused_and_the_server_lives
+3. HTTP/2 is accepted without TLS, by upgrade or by prior knowledge, with all its own faults. -> Http1Only.
+   tests/server/test_front_door.py::test_http2_is_refused
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import h11
+from hypercorn import protocol as hypercorn_protocol
+from hypercorn.events import Closed
+from hypercorn.protocol import ws_stream
+from hypercorn.protocol.h11 import H11Protocol
+
+PINNED = "0.18.0"
+
+_TEXT_HEADERS = frozenset({b"connection", b"sec-websocket-protocol", b"sec-websocket-version", b"sec-websocket-key"})
+
+
+class ConnectionRefused(Exception):
+    """The connection was answered and must end; nothing went wrong on our side."""
+
+
+class PlainHandshake(ws_stream.Handshake):
+    """A WebSocket handshake without extensions, whose headers are ASCII or not there."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], http_version: str) -> None:
+        self._is_ascii = all(value.isascii() for name, value in headers if name.lower() in _TEXT_HEADERS)
+        kept = [(name, value) for name, value in headers if name.lower() != b"sec-websocket-extensions"]
+        super().__init__(kept if self._is_ascii else [], http_version)
+
+    def is_valid(self) -> bool:
+        """Whether the request may be upgraded."""
+        return self._is_ascii and super().is_valid()
+
+
+class Http1Only(H11Protocol):
+    """HTTP/1.1 that knows no way to HTTP/2."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.http_version == b"1.1" or event.http_version == b"1.0":
+            return
+        await self._send_error_response(505)
+        await self.send(Closed())
+        raise ConnectionRefused(f"HTTP version {event.http_version!r}")
+
+
+def install() -> None:
+    """Put the overrides in place. Raises RuntimeError for a Hypercorn they were not written for."""
+    if version("hypercorn") != PINNED:
+        raise RuntimeError(
+            f"relay overrides parts of hypercorn {PINNED}, and found {version('hypercorn')}: install that"
+        )
+    ws_stream.Handshake = PlainHandshake  # type: ignore[misc]  # replacing it is the purpose
+    hypercorn_protocol.H11Protocol = Http1Only  # type: ignore[attr-defined]  # imported there, not exported

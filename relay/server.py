@@ -1,0 +1,141 @@
+"""The process: listeners, one barrier per connection, signals, drain.
+
+Theory of operation. Two nurseries, one inside the other: the outer holds what the process needs (the simulator, the
+watch for signals), the inner one holds the connections. SIGINT or SIGTERM stops the listeners and tells the sessions,
+which say goodbye (close 1012); the inner nursery ends when the last connection has, at the latest after `drain_s`, and
+takes the outer one with it. A second signal does not wait.
+
+Rules: nothing that happens on a connection gets past its barrier, because in Trio an exception that escapes a task ends
+all its siblings, which here are all other connections. Hypercorn speaks HTTP; hardening.py says where it is overridden.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from quart_trio import QuartTrio
+
+from relay import hardening
+from relay.admission import Admission
+from relay.app import create_app
+from relay.config import Config
+from relay.detach import STATE_KEY, DetachableStream
+from relay.log import get_logger
+from relay.session import Services
+from relay.upstream import Target, target_for
+
+log = get_logger(__name__)
+
+BACKLOG = 256
+HEADER_BYTES = 16_384
+"""Request line and headers together. Precedents: 8 KiB per line in nginx, 16 KiB in Node."""
+IDLE_S = 10.0
+
+
+@dataclass(slots=True)
+class _Stop:
+    """The two ways to stop: admit nobody any more, and wait for nobody any more."""
+
+    accepting: trio.CancelScope = field(default_factory=trio.CancelScope)
+    now: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve until SIGINT or SIGTERM; report the address (http://host:port). Raises OSError if it cannot listen."""
+    hardening.install()
+    admission = Admission(config)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            listeners = await _listen(config)
+            port = listeners[0].socket.getsockname()[1]
+            services = Services(config, admission, await _target(config, nursery))
+            app = create_app(services, config.allowed_origins(port))
+            task_status.started(f"http://{_shown_host(config.host)}:{port}")
+            stop = _Stop()
+            nursery.start_soon(_watch_signals, signals, stop)
+            await _serve_connections(app, services, listeners, stop)
+            nursery.cancel_scope.cancel()
+
+
+async def _target(config: Config, nursery: trio.Nursery) -> Target:
+    """Return where sessions connect to; starts the simulator if that is it."""
+    url = config.upstream_url
+    if config.upstream_kind == "simulator":
+        from relay.simulator import SimulatorOptions, serve_simulator
+
+        options = SimulatorOptions(seed=config.simulator_seed, faults=config.simulator_faults)
+        url = await nursery.start(serve_simulator, options)
+    return target_for(config, url)
+
+
+async def _listen(config: Config) -> list[trio.SocketListener]:
+    listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    if config.port == 0:
+        for listener in listeners[1:]:  # each would have a port of its own
+            await listener.aclose()
+        return listeners[:1]
+    return listeners
+
+
+async def _serve_connections(
+    app: QuartTrio, services: Services, listeners: list[trio.SocketListener], stop: _Stop
+) -> None:
+    context = WorkerContext(None)
+    handler = partial(_connection, ASGIWrapper(app), _hypercorn_config(), context, services.config)
+    with stop.now:
+        async with trio.open_nursery() as connections:
+            with stop.accepting:
+                await trio.serve_listeners(handler, listeners, handler_nursery=connections)
+            log.info("server.draining", sessions=services.admission.sessions)
+            stop.now.deadline = trio.current_time() + services.config.drain_s
+            services.admission.drain()
+            await context.terminated.set()
+    log.info("server.stopped")
+
+
+async def _watch_signals(signals: AsyncIterator[int], stop: _Stop) -> None:
+    async for number in signals:
+        log.info("server.signal", signal=signal.Signals(number).name)
+        if stop.accepting.cancel_called:
+            stop.now.cancel()
+        stop.accepting.cancel()
+
+
+async def _connection(
+    app: ASGIWrapper, hypercorn: HypercornConfig, context: WorkerContext, config: Config, stream: trio.SocketStream
+) -> None:
+    """Serve one connection. The barrier: no Exception gets out."""
+    connection = DetachableStream(stream, send_deadline_s=config.send_deadline_s)
+    try:
+        # Hypercorn's own annotations ask for an SSLStream; it handles a plain stream as one without TLS.
+        await TCPServer(app, hypercorn, context, {STATE_KEY: connection}, connection)  # type: ignore[arg-type]
+    except* hardening.ConnectionRefused:
+        pass
+    except* Exception:
+        log.warning("connection.failed", peer=connection.peer, exc_info=True)
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def _hypercorn_config() -> HypercornConfig:
+    config = HypercornConfig()
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.accesslog = None
+    config.include_server_header = False
+    config.h11_max_incomplete_size = HEADER_BYTES
+    config.keep_alive_timeout = IDLE_S
+    config.read_timeout = None
+    return config
+
+
+def _shown_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,286 @@
+"""One voice session: a browser, an upstream, and what goes between them. The heart of relay.
+
+Theory of operation. A session is a nursery. Its tasks each do one thing in a loop and know nothing of each other; they
+meet at two queues (`UplinkQueue`, the browser leg's outbox) and at the client's language, a state machine that decides
+everything and awaits nothing.
+
+    _listen      browser -> language -> uplink queue
+    _converse    connects the upstream, then: upstream -> language -> outbox and playout
+    _send_up     uplink queue -> upstream, once it is ready
+    _speak       outbox, then audio that is due -> browser; at the end the goodbye
+    _watch_*     deadlines: start, liveness of both legs, unanswered flush, drain
+
+The first task that ends, ends the session: its RelayError is *the* reason, and all others are cancelled. Only `_speak`
+goes on: it is the browser's one writer, so the goodbye is its job, and a frame that is half written is finished first
+(a cancelled send would leave a torn frame, and no way to say why). It has `close_deadline_s` for the frame and as much
+again for the goodbye; the upstream is closed meanwhile, within the same bound.
+
+The upstream is read even while the browser is slow, so that an interruption is never stuck behind audio; only above
+`downlink_queue_ms` of waiting audio, or half an outbox of events, reading stops and the upstream feels it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from relay import upstream as upstream_leg
+from relay.admission import Admission
+from relay.browser import BrowserLeg
+from relay.config import Config
+from relay.core.client import Client, Decision
+from relay.core.uplink_queue import UplinkQueue
+from relay.errors import (
+    BadRequest,
+    InternalError,
+    RelayError,
+    ShuttingDown,
+    StartError,
+    UpstreamCoolingDown,
+    UpstreamError,
+    UpstreamExpired,
+    UpstreamTimeout,
+)
+from relay.log import get_logger
+from relay.upstream import Target, UpstreamLeg, open_upstream, session_update
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a session gets from the process."""
+
+    config: Config
+    admission: Admission
+    target: Target
+    dial: upstream_leg.Dial = upstream_leg.dial
+
+
+class Wakeup:
+    """A bell for one waiter: rung before or during the wait, it ends it; several rings before a wait are one."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        """Wake the waiter, or the next one."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait for a ring."""
+        await self._event.wait()
+        self._event = trio.Event()
+
+
+class Session:
+    """One voice session. `run` is called once."""
+
+    def __init__(self, session_id: str, browser: BrowserLeg, client: Client, services: Services) -> None:
+        self._id = session_id
+        self._browser = browser
+        self._client = client
+        self._services = services
+        self._config = services.config
+        self._uplink = UplinkQueue(services.config.uplink_queue_ms)
+        self._upstream: UpstreamLeg | None = None
+        self._reason: RelayError | None = None
+        self._work = trio.CancelScope()
+        self._speaking = trio.CancelScope()
+        self._started = trio.Event()
+        self._connected = trio.Event()
+        self._to_browser = Wakeup()
+        self._to_upstream = Wakeup()
+        self._taken = Wakeup()
+        self._flush_changed = Wakeup()
+        self._flushing = 0
+
+    async def run(self) -> RelayError:
+        """Run the session to its end, close both legs, and return the reason. Always a checkpoint."""
+        began_s = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._speak)
+                with self._work:
+                    await self._run_tasks()
+        finally:
+            self._client.close()
+            reason = self._reason or ShuttingDown(detail="cancelled")
+            log.info(
+                "session.ended",
+                session=self._id,
+                reason=reason.code,
+                detail=reason.detail,
+                seconds=round(trio.current_time() - began_s, 3),
+            )
+            with trio.CancelScope(deadline=trio.current_time() + self._config.close_deadline_s, shield=True):
+                await self._browser.abort()
+        return reason
+
+    async def _run_tasks(self) -> None:
+        tasks = (
+            self._listen,
+            self._converse,
+            self._send_up,
+            self._browser.keep_alive,
+            self._watch_start,
+            self._watch_upstream,
+            self._watch_flush,
+            self._watch_drain,
+        )
+        async with trio.open_nursery() as nursery:
+            for task in tasks:
+                nursery.start_soon(self._guard, task)
+
+    async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task; an exception in it is the reason of the end."""
+        try:
+            await task()
+        except RelayError as error:
+            self._end(error)
+        except Exception as error:
+            log.exception("session.bug", session=self._id)
+            self._end(InternalError(detail=repr(error)))
+
+    def _end(self, reason: RelayError) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._work.cancel()
+        self._speaking.deadline = trio.current_time() + self._config.close_deadline_s
+        self._to_browser.ring()
+
+    # Up
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._browser.receive()
+            try:
+                self._apply(self._client.message(message, trio.current_time()))
+            except BadRequest as problem:
+                self._browser.tell_error(problem)
+                self._to_browser.ring()
+            if self._client.started:
+                self._started.set()
+
+    async def _send_up(self) -> None:
+        await self._connected.wait()
+        while True:
+            event = self._uplink.pop()
+            if event is None:
+                await self._to_upstream.wait()
+            else:
+                await self._leg.send(event)
+
+    # Down
+
+    async def _converse(self) -> None:
+        cooldown = self._services.admission.cooldown
+        cooldown.check(trio.current_time())
+        try:
+            async with open_upstream(self._services.target, self._config, dial=self._services.dial) as leg:
+                await self._begin(leg)
+                cooldown.succeeded()
+                await self._hear_all(leg)
+        except UpstreamError as error:
+            if not isinstance(error, UpstreamExpired | UpstreamCoolingDown):
+                cooldown.failed(error, trio.current_time())
+            raise
+
+    async def _begin(self, leg: UpstreamLeg) -> None:
+        try:
+            with trio.fail_after(self._config.ready_deadline_s):
+                await leg.begin(session_update(self._config), self._hear)
+        except trio.TooSlowError:
+            raise UpstreamTimeout(detail="no session in time") from None
+        self._upstream = leg
+        await self._started.wait()
+        self._apply(self._client.ready())
+        self._connected.set()
+
+    async def _hear_all(self, leg: UpstreamLeg) -> None:
+        while True:
+            self._hear(await leg.receive())
+            await self._browser.wait_room()
+            while self._client.queued_ms > self._config.downlink_queue_ms:
+                await self._taken.wait()
+
+    def _hear(self, text: str) -> None:
+        self._apply(self._client.event(text, trio.current_time()))
+
+    async def _speak(self) -> None:
+        try:
+            with self._speaking:
+                while self._reason is None:
+                    await self._speak_next()
+        except RelayError as error:
+            self._end(error)
+        except Exception as error:
+            log.exception("session.bug", session=self._id)
+            self._end(InternalError(detail=repr(error)))
+        await self._browser.goodbye(self._reason or InternalError(), deadline_s=self._config.close_deadline_s)
+
+    async def _speak_next(self) -> None:
+        """Write what is most urgent; if nothing is, wait for it."""
+        if self._browser.has_text:
+            await self._browser.send_text()
+            return
+        message = self._client.take(trio.current_time())
+        if message is not None:
+            self._taken.ring()
+            await self._browser.send(message)
+            return
+        delay_s = self._client.delay_s(trio.current_time())
+        with trio.move_on_after(float("inf") if delay_s is None else delay_s):
+            await self._to_browser.wait()
+
+    # Both
+
+    def _apply(self, decision: Decision) -> None:
+        for text in decision.browser:
+            self._browser.tell(text)
+        for event in decision.upstream:
+            self._uplink.put_control(event)
+        dropped_ms = sum(self._uplink.put_audio(event, audio_ms) for event, audio_ms in decision.audio)
+        if dropped_ms:
+            self._apply(self._client.dropped(dropped_ms, trio.current_time()))
+        self._to_browser.ring()
+        if decision.upstream or decision.audio:
+            self._to_upstream.ring()
+        if self._client.flushing != self._flushing:
+            self._flushing = self._client.flushing
+            self._flush_changed.ring()
+
+    @property
+    def _leg(self) -> UpstreamLeg:
+        if self._upstream is None:
+            raise RuntimeError("the upstream is not connected yet")
+        return self._upstream
+
+    # Deadlines
+
+    async def _watch_start(self) -> None:
+        with trio.move_on_after(self._config.start_deadline_s):
+            await self._started.wait()
+            return
+        raise StartError(detail="no relay.start in time")
+
+    async def _watch_upstream(self) -> None:
+        await self._connected.wait()
+        await self._leg.keep_alive()
+
+    async def _watch_flush(self) -> None:
+        """Give the browser its time to answer a flush, then settle without it."""
+        while True:
+            flush = self._client.flushing
+            with trio.move_on_after(self._config.flush_answer_ms / 1000 if flush else float("inf")):
+                while self._client.flushing == flush:
+                    await self._flush_changed.wait()
+            if flush and self._client.flushing == flush:
+                self._apply(self._client.end_flush())
+
+    async def _watch_drain(self) -> None:
+        await self._services.admission.draining.wait()
+        raise ShuttingDown()

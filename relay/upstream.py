@@ -1,0 +1,254 @@
+"""The upstream leg: a TLS stream of our own, the handshake, and the session's start.
+
+    async with open_upstream(target, config) as upstream:     # TCP, TLS, 101; closed on every way out, within a bound
+        created = await upstream.begin(tell)                  # session.created -> session.update -> session.updated
+        text = await upstream.receive()
+
+Rules: certificates are verified by Python's defaults and nothing can switch that off. The key goes into one header and
+nowhere else. A 101 is not a login: OpenAI reports a bad key after it, as an `error` followed by close 3000. Every field
+of the session is sent explicitly, because defaults differ between sessions. All failures come out as UpstreamError.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import msgspec
+import trio
+
+from relay import wire
+from relay.addresses import Address, parse_upstream
+from relay.config import Config, Secret
+from relay.core import events
+from relay.errors import (
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamExpired,
+    UpstreamProtocolError,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+    UpstreamUnreachable,
+)
+
+UPSTREAM_RATE_HZ = 24_000
+"""OpenAI's PCM has this rate and no other, in both directions."""
+
+UNAUTHORIZED_CODES = frozenset({"invalid_api_key", "insufficient_permissions", "insufficient_quota"})
+EXPIRED_CODE = "session_expired"
+
+Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, with which key."""
+
+    address: Address
+    key: Secret | None
+
+
+def target_for(config: Config, url: str) -> Target:
+    """Return the target for an upstream's URL, with the model in its query unless the URL names one."""
+    address = parse_upstream(url)
+    if "model=" not in address.target:
+        joint = "&" if "?" in address.target else "?"
+        address = address._replace(target=f"{address.target}{joint}model={quote(config.model, safe='')}")
+    return Target(address, config.key_for(url))
+
+
+def session_update(config: Config) -> dict[str, Any]:
+    """Return the complete `session.update`: what the operator configured, and the rest spelled out."""
+    pcm = {"type": "audio/pcm", "rate": UPSTREAM_RATE_HZ}
+    turn_detection = {
+        "type": "server_vad",
+        "threshold": config.vad_threshold,
+        "prefix_padding_ms": config.vad_prefix_padding_ms,
+        "silence_duration_ms": config.vad_silence_duration_ms,
+        "create_response": True,
+        "interrupt_response": True,
+    }
+    audio_input = {
+        "format": pcm,
+        "noise_reduction": None,
+        "transcription": {"model": config.transcription_model} if config.transcription_model else None,
+        "turn_detection": turn_detection if config.turn_detection == "server_vad" else None,
+    }
+    session = {
+        "type": "realtime",
+        "instructions": config.instructions,
+        "output_modalities": ["audio"],
+        "audio": {"input": audio_input, "output": {"format": pcm, "voice": config.voice, "speed": 1.0}},
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+    }
+    return {"type": "session.update", "session": session}
+
+
+async def dial(address: Address) -> trio.abc.Stream:
+    """Open TCP, and TLS where the URL says so, with the default verification. Raises OSError or ssl.SSLError."""
+    stream = await trio.open_tcp_stream(address.host, address.port)
+    if address.scheme == "ws":
+        return stream
+    secured = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=address.host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(secured)
+        raise
+    return secured
+
+
+class UpstreamLeg:
+    """One session's socket to the upstream."""
+
+    def __init__(self, socket: wire.WebSocket) -> None:
+        self._socket = socket
+        self._last_error = events.ErrorBody()
+
+    async def receive(self) -> str:
+        """Return the next event. Raises UpstreamError."""
+        with self._as_upstream_error():
+            message = await self._socket.receive()
+        if isinstance(message, bytes):
+            raise UpstreamProtocolError(detail="a binary message")
+        if '"error"' in message[:200]:
+            self._note_error(message)
+        return message
+
+    async def send(self, event: str | bytes) -> None:
+        """Write one event, given as text or as the bytes of a text. Raises UpstreamError."""
+        with self._as_upstream_error():
+            await self._socket.send(event if isinstance(event, str) else event.decode("ascii"))
+
+    async def keep_alive(self) -> NoReturn:
+        """Ping for ever. Raises UpstreamTimeout."""
+        with self._as_upstream_error():
+            await self._socket.keep_alive()
+
+    async def begin(self, update: dict[str, Any], tell: Callable[[str], None]) -> None:
+        """Wait for `session.created`, send `update`, wait for `session.updated`; `tell` gets all that comes meanwhile.
+
+        Raises UpstreamError, also for an `error` event: a session that did not take our settings is not used.
+        """
+        await self._expect(events.SESSION_CREATED, tell)
+        await self.send(events.encode(update))
+        await self._expect(events.SESSION_UPDATED, tell)
+
+    async def aclose(self) -> None:
+        """Close, within the close deadline."""
+        await self._socket.aclose()
+
+    async def _expect(self, kind: str, tell: Callable[[str], None]) -> None:
+        found = ""
+        while found != kind:
+            text = await self.receive()
+            found = _kind(text)
+            if found == events.ERROR:
+                raise self._refusal()
+            tell(text)
+
+    def _refusal(self) -> UpstreamError:
+        error = self._last_error
+        detail = f"{error.code}: {error.message}"
+        if error.code in UNAUTHORIZED_CODES:
+            return UpstreamUnauthorized(detail=detail)
+        if error.code == EXPIRED_CODE:
+            return UpstreamExpired(detail=detail)
+        return UpstreamRefused(detail=detail)
+
+    def _note_error(self, text: str) -> None:
+        try:
+            self._last_error = events.error_decoder.decode(text).error
+        except msgspec.DecodeError:
+            return  # an event that only mentions "error"
+
+    @contextmanager
+    def _as_upstream_error(self) -> Iterator[None]:
+        try:
+            yield
+        except wire.Closed as error:
+            raise self._closed(error) from None
+        except (wire.SendTimeout, wire.PeerSilent) as error:
+            raise UpstreamTimeout(detail=str(error)) from None
+        except wire.WireError as error:
+            raise UpstreamProtocolError(detail=str(error)) from None
+
+    def _closed(self, error: wire.Closed) -> UpstreamError:
+        code = self._last_error.code
+        if code == EXPIRED_CODE or code in UNAUTHORIZED_CODES:
+            return self._refusal()
+        return UpstreamClosed(detail=f"{error.code} {error.reason}")
+
+
+@asynccontextmanager
+async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) -> AsyncIterator[UpstreamLeg]:
+    """Connect and upgrade; close on the way out, whatever happened, within the close deadline. Raises UpstreamError."""
+    leg = UpstreamLeg(await _connect(target, config, dial))
+    try:
+        yield leg
+    finally:
+        with trio.move_on_after(2 * config.close_deadline_s, shield=True):
+            await leg.aclose()
+
+
+async def _connect(target: Target, config: Config, dial: Dial) -> wire.WebSocket:
+    address = target.address
+    headers = [("Authorization", f"Bearer {target.key.reveal()}")] if target.key else []
+    limits = wire.WireLimits(
+        message_bytes=config.upstream_message_bytes,
+        send_deadline_s=config.send_deadline_s,
+        close_deadline_s=config.close_deadline_s,
+        ping_interval_s=config.ping_interval_s,
+        silence_deadline_s=config.silence_deadline_s,
+    )
+    try:
+        with trio.fail_after(config.connect_deadline_s):
+            stream = await dial(address)
+        return await wire.connect(
+            stream,
+            host=_host_header(address),
+            target=address.target,
+            headers=headers,
+            limits=limits,
+            deadline_s=config.connect_deadline_s,
+        )
+    except ssl.SSLError as error:
+        raise UpstreamUnreachable(detail=f"TLS with {address.host}: {error}") from None
+    except trio.BrokenResourceError as error:
+        raise UpstreamUnreachable(detail=f"TLS with {address.host}: {error.__cause__ or error}") from None
+    except OSError as error:
+        raise UpstreamUnreachable(detail=f"{address.host}:{address.port}: {error}") from None
+    except trio.TooSlowError:
+        raise UpstreamTimeout(detail=f"{address.host}:{address.port}: no connection in time") from None
+    except wire.HandshakeRefused as error:
+        raise _refused(error) from None
+    except wire.WireError as error:
+        raise UpstreamUnreachable(detail=f"WebSocket handshake with {address.host}: {error}") from None
+
+
+def _refused(error: wire.HandshakeRefused) -> UpstreamError:
+    detail = f"HTTP {error.status}: {error.body[:300].decode(errors='replace')}"
+    if error.status in (401, 403):
+        return UpstreamUnauthorized(detail=detail)
+    retry_after_ms = None if error.retry_after_s is None else round(error.retry_after_s * 1000)
+    return UpstreamRefused(detail=detail, retry_after_ms=retry_after_ms)
+
+
+def _host_header(address: Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    default = 443 if address.scheme == "wss" else 80
+    return host if address.port == default else f"{host}:{address.port}"
+
+
+def _kind(text: str) -> str:
+    try:
+        return events.head_decoder.decode(text).type
+    except msgspec.DecodeError as error:
+        raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None
