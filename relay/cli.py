@@ -61,8 +61,24 @@ def setting(field: str, metavar: str, heading: str, **kwargs: Any) -> Callable[[
     return click.option(flag(field), cls=GroupedOption, metavar=metavar, heading=heading, help=text, **kwargs)
 
 
+def show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Say the version, and which machine code the audio path runs on here."""
+    if wanted:
+        audio: str
+        try:
+            from relay.audio import native_info
+
+            audio = native_info().simd
+        except ImportError as error:
+            audio = f"missing: {error}"
+        click.echo(f"relay {__version__} (C audio path: {audio})")
+        ctx.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="relay", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
+)
 def commands() -> None:
     """Put a voice agent on the web, with the API key on the server.
 
@@ -107,6 +123,8 @@ def serve(**flags: Any) -> None:
     config = load(flags, os.environ)
     _configure_log(config)
     if config.upstream_kind == "simulator":
+        name = variable("simulator_faults")
+        _check_faults(config.simulator_faults, name if name in os.environ else "simulator_faults")
         click.echo(BY_CHOICE if config.upstream else NO_KEY)
 
     from relay.server import serve as serve_relay
@@ -114,13 +132,32 @@ def serve(**flags: Any) -> None:
     _run(partial(serve_relay, config), config.host, config.port)
 
 
-@commands.command(cls=GroupedCommand)
+FAULTS = """
+\b
+Faults, separated by commas, each NAME[:ARGUMENT][@POINT][*COUNT]:
+  refuse[:STATUS[/RETRY_AFTER_S]]  answer the handshake with this status
+  unauthorized                     accept, then say that the key is wrong
+  drop                             cut the connection mid-sentence
+  stall                            stop reading and sending mid-sentence
+  flood[:COUNT]                    send so many events at once
+  expire                           say that the session is too old
+  malformed[:KIND]                 json, binary, type, base64, huge or frame
+  close[:CODE[/REASON]]            close with this code
+
+\b
+POINT is request, open, created, updated, speech, response or audio[=MS];
+COUNT limits a fault to the first connections: refuse:503*2.
+The same in the URL strikes one connection: ?fault=drop@audio=800
+"""
+
+
+@commands.command(cls=GroupedCommand, epilog=FAULTS)
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help=help_for("host"))
 @click.option(
     "--port", metavar="PORT", default="8001", show_default=True, help="Port to listen on; 0 takes a free one."
 )
 @click.option("--seed", metavar="N", default="0", show_default=True, help="Same seed, same conversation.")
-@click.option("--fault", "faults", metavar="SPEC", default="", help="Fault to play, such as refuse or drop.")
+@click.option("--fault", "faults", metavar="SPEC", default="", help="Faults to play (below).")
 @click.option("--key", metavar="KEY", help="Accept only this key; without it, any.")
 @click.option("--log-level", metavar="LEVEL", default="info", show_default=True, help=help_for("log_level"))
 @click.option("--log-format", metavar="FORMAT", default="text", show_default=True, help=help_for("log_format"))
@@ -140,12 +177,11 @@ def simulate(host: str, port: str, seed: str, faults: str, key: str | None, log_
     )
     _configure_log(config)
 
+    _check_faults(config.simulator_faults, "--fault")
+
     from relay.simulator import SimulatorOptions, serve_simulator
 
-    try:
-        options = SimulatorOptions(seed=config.simulator_seed, faults=config.simulator_faults, key=key or None)
-    except ValueError as error:
-        raise ConfigError(f"--fault: {error}") from None
+    options = SimulatorOptions(seed=config.simulator_seed, faults=config.simulator_faults, key=key or None)
     server = partial(serve_simulator, options, host=config.host, port=config.port)
     _run(partial(_until_signal, server), config.host, config.port)
 
@@ -174,6 +210,17 @@ def _configure_log(config: Config) -> None:
     log.configure(config.log_level, config.log_format)
     log.hide(config.openai_api_key)
     log.hide(config.upstream_key)
+
+
+def _check_faults(text: str, source: str) -> None:
+    """Refuse a script of faults that the simulator cannot read. ConfigError names `source`."""
+    if text:
+        from relay.simulator.faults import parse
+
+        try:
+            parse(text)
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}") from None
 
 
 def _run(server: Callable[..., Awaitable[None]], host: str, port: int) -> None:

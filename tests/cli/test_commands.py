@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -16,9 +17,10 @@ from tests.processes import relay_process, run_relay
 CANARY = "sk-canary-0123456789abcdef"
 
 
-def test_version_is_one_line() -> None:
+def test_version_is_one_line_and_says_what_the_audio_runs_on() -> None:
     done = run_relay("--version")
-    assert (done.code, done.stdout, done.stderr) == (0, f"relay {__version__}\n", "")
+    assert (done.code, done.stderr) == (0, "")
+    assert re.fullmatch(rf"relay {re.escape(__version__)} \(C audio path: (avx2|sse2|neon|c)\)\n", done.stdout)
 
 
 @pytest.mark.parametrize("command", [(), ("serve",), ("simulate",)])
@@ -65,6 +67,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (("serve", "--log-level", "loud"), {}, "--log-level: "),
         (("serve",), {"RELAY_LEAD_MS": "x"}, "RELAY_LEAD_MS: "),
         (("serve",), {"RELAY_LEED_MS": "1"}, "RELAY_LEED_MS: "),
+        (("serve",), {"RELAY_SIMULATOR_FAULTS": "refuse:99"}, "RELAY_SIMULATOR_FAULTS: "),
         (("serve",), {"OPENAI_API_KEY": f"{CANARY} {CANARY}"}, "OPENAI_API_KEY: "),
         (("simulate", "--seed", "-1"), {}, "--seed: "),
         (("simulate", "--port", "x"), {}, "--port: "),
