@@ -160,6 +160,7 @@ class WebSocket:
         await self._lock_writer()
         try:
             self._check_sendable()
+            await trio.lowlevel.checkpoint_if_cancelled()  # nothing is torn yet
             await self._write(frame)
             await self._write_due()
             return
@@ -224,7 +225,7 @@ class WebSocket:
 
     def _next_event(self) -> Event | None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # it is raised many times: do not let it grow
         try:
             return self._frames.next_event()
         except WireError as exc:
@@ -251,7 +252,7 @@ class WebSocket:
         self._peer_closed = True
         self._fail(Closed(close.code, close.reason))
         with trio.move_on_after(self._limits.close_deadline_s), contextlib.suppress(WireError):
-            await self._send_close(close.code, "")
+            await self._send_close(close.code, "", shield=True)
 
     # Sending. Everything here but the first two runs under _send_lock.
 
@@ -259,9 +260,7 @@ class WebSocket:
         with trio.move_on_after(self._limits.send_deadline_s):
             await _acquire(self._send_lock)
             return
-        error = SendTimeout(f"other messages were stuck for {self._limits.send_deadline_s:g} s")
-        await self._kill(error)
-        raise error
+        raise await self._timed_out()
 
     async def _send_control(self, kind: str, frame: bytes) -> None:
         """Send a ping or pong now, or leave it to the task that is writing."""
@@ -281,41 +280,59 @@ class WebSocket:
         until_s = math.inf
         while self._due and not self._close_sent and not self._pipe_broken and trio.current_time() < until_s:
             until_s = min(until_s, trio.current_time() + self._limits.send_deadline_s)
+            await self._wait_for_room()
             _, frame = self._due.popitem()
-            await self._write(frame)
+            await self._write(frame, shield=True)
 
-    async def _send_close(self, code: int, reason: str) -> None:
+    async def _send_close(self, code: int, reason: str, *, shield: bool) -> None:
         await self._send_lock.acquire()
         try:
             if not self._close_sent and not self._pipe_broken:
+                await self._wait_for_room()
                 self._close_sent = True
-                await self._write(self._frames.close(code, reason))
+                await self._write(self._frames.close(code, reason), shield=shield)
         finally:
             self._send_lock.release()
 
     def _check_sendable(self) -> None:
         if isinstance(self._error, Closed):
-            raise self._error
+            raise self._error.with_traceback(None)
         if self._error is not None:
             raise Closed(ABNORMAL, "the connection failed") from self._error
         if self._close_sent or self._pipe_broken:
             raise Closed(ABNORMAL, "the connection is closing")
 
-    async def _write(self, frame: bytes) -> None:
-        """Write a frame whole, or close the stream."""
+    async def _wait_for_room(self) -> None:
+        """Wait until a control frame fits into the socket: this may be cancelled, and the shielded write is brief."""
         try:
             with trio.move_on_after(self._limits.send_deadline_s):
+                await self._stream.wait_send_all_might_not_block()
+                return
+        except _GONE as exc:
+            raise self._broken_pipe() from exc
+        raise await self._timed_out()
+
+    async def _write(self, frame: bytes, *, shield: bool = False) -> None:
+        """Write a frame whole, or close the stream."""
+        try:
+            with trio.move_on_after(self._limits.send_deadline_s, shield=shield):
                 await self._stream.send_all(frame)
                 return
         except _GONE as exc:
-            self._pipe_broken = True
-            raise Closed(ABNORMAL, "the connection broke") from exc
+            raise self._broken_pipe() from exc
         except BaseException:
             await self._kill(Closed(ABNORMAL, "a send was cancelled half-way"))
             raise
+        raise await self._timed_out()
+
+    def _broken_pipe(self) -> Closed:
+        self._pipe_broken = True
+        return Closed(ABNORMAL, "the connection broke")
+
+    async def _timed_out(self) -> SendTimeout:
         error = SendTimeout(f"the peer did not read for {self._limits.send_deadline_s:g} s")
         await self._kill(error)
-        raise error
+        return error
 
     async def _raise_reason(self) -> NoReturn:
         """After a broken pipe: raise what `receive` finds, if it finds it soon."""
@@ -343,7 +360,7 @@ class WebSocket:
     async def _say_goodbye(self, code: int, reason: str) -> None:
         if self._pipe_broken:
             return
-        await self._send_close(code, reason)
+        await self._send_close(code, reason, shield=False)
         await self._read_lock.acquire()
         try:
             await self._drain()

@@ -1,8 +1,8 @@
 """The other end of a wire: a fake browser, a fake upstream, and the faults that lie between.
 
 Nothing here knows `relay`. The fakes speak WebSocket by wsproto's own state machine over any Trio stream; `frame`
-builds frames from the RFC's figure, wrong ones too. `FaultyStream` wraps the stream of either side and misbehaves for as long
-as a `with` block lasts:
+builds frames from the RFC's figure, wrong ones too. `FaultyStream` wraps the stream of either side and misbehaves for
+as long as a `with` block lasts:
 
     near, far = trio.testing.memory_stream_pair()
     faulty = FaultyStream(near)
@@ -65,7 +65,25 @@ def close_payload(code: int, reason: bytes = b"") -> bytes:
     return struct.pack("!H", code) + reason
 
 
-class PeerEnded(Exception):  # noqa: N818  # an end is not always an error
+def unframe(data: bytes, *, masked: bool) -> list[tuple[int, bytes]]:
+    """The (opcode, payload) of each frame in `data`, which must be whole, final, plain frames, masked or not."""
+    frames = []
+    while data:
+        size = data[1] & 0x7F
+        skip = {126: 4, 127: 10}.get(size, 2)
+        length = int.from_bytes(data[2:skip], "big") if skip > 2 else size
+        assert data[0] & 0xF0 == 0x80, "fin, and no reserved bit"
+        assert bool(data[1] & 0x80) == masked, "only clients mask"
+        key = data[skip : skip + 4] if masked else bytes(4)
+        start = skip + 4 * masked
+        assert len(data) >= start + length, "a torn frame"
+        payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(data[start : start + length]))
+        frames.append((data[0] & 0x0F, payload))
+        data = data[start + length :]
+    return frames
+
+
+class PeerEnded(Exception):
     """The side under test closed; `code` is 1006 if it hung up without a Close frame."""
 
     def __init__(self, code: int, reason: str = "") -> None:
@@ -172,7 +190,7 @@ class FakeBrowser(Peer):
         return browser
 
 
-class PeerRefused(Exception):  # noqa: N818
+class PeerRefused(Exception):
     """The handshake was refused; `status` is 0 if there was no answer."""
 
     def __init__(self, status: int) -> None:
