@@ -1,0 +1,12 @@
+"""A Realtime API in a box: the GA dialect over WebSocket, without network, cost or chance.
+
+It is as strict as the real one and has no intelligence: a parrot answers speech with the same speech, and typed text is
+read aloud. Protocol and time are sans-IO (session.py and what it imports); server.py is the only file that knows Trio.
+It shares no code with the rest of relay, so that a mistake on one side is found by the other.
+"""
+
+from __future__ import annotations
+
+from relay.simulator.server import SimulatorOptions, serve_simulator
+
+__all__ = ["SimulatorOptions", "serve_simulator"]

@@ -1,0 +1,91 @@
+"""The three wire formats of audio, and the one inside.
+
+Inside the simulator all audio is PCM16, little-endian, mono, 24 kHz, as bytes. Formats are translated at the edge:
+`audio/pcm` is the same thing; G.711 runs at 8 kHz, so every sample becomes three and every third is kept on the way
+back, which returns the bytes that came in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RATE_HZ = 24_000
+BYTES_PER_SAMPLE = 2
+SAMPLES_PER_MS = RATE_HZ // 1000
+BYTES_PER_MS = SAMPLES_PER_MS * BYTES_PER_SAMPLE
+G711_RATIO = 3
+
+Samples = npt.NDArray[np.int16]
+Format = dict[str, Any]
+
+PCM: Format = {"type": "audio/pcm", "rate": RATE_HZ}
+
+
+def duration_ms(pcm: bytes | bytearray) -> float:
+    return len(pcm) / BYTES_PER_MS
+
+
+def samples_of(pcm: bytes | bytearray | memoryview) -> Samples:
+    return np.frombuffer(pcm, dtype="<i2")
+
+
+def bytes_of(samples: npt.NDArray[Any]) -> bytes:
+    """Float samples (full scale 1.0) or int16 as PCM16; what is too loud clips."""
+    if samples.dtype.kind == "f":
+        samples = np.clip(np.round(samples * 32767.0), -32768, 32767)
+    return samples.astype("<i2").tobytes()
+
+
+def from_wire(data: bytes, audio_format: Format) -> bytes:
+    """Wire bytes as PCM16 at 24 kHz. ValueError when `audio/pcm` is not a whole number of samples."""
+    table = _DECODE.get(audio_format["type"])
+    if table is not None:
+        return _triple(table[np.frombuffer(data, dtype=np.uint8)])
+    if len(data) % BYTES_PER_SAMPLE:
+        raise ValueError("16-bit audio has an even number of bytes")
+    return data
+
+
+def to_wire(pcm: bytes, audio_format: Format) -> bytes:
+    """PCM16 at 24 kHz in a wire format."""
+    table = _ENCODE.get(audio_format["type"])
+    if table is None:
+        return pcm
+    return table[samples_of(pcm)[::G711_RATIO].astype(np.int32) + 32768].tobytes()
+
+
+def _triple(samples: Samples) -> bytes:
+    """Straight lines between samples; the given ones stay at every third place."""
+    if not len(samples):
+        return b""
+    places = np.arange(len(samples) * G711_RATIO) / G711_RATIO
+    return bytes_of(np.round(np.interp(places, np.arange(len(samples)), samples)).astype(np.int16))
+
+
+def _mu_law() -> Samples:
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    size = (((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)
+    return np.where(code & 0x80, 0x84 - size, size - 0x84).astype(np.int16)
+
+
+def _a_law() -> Samples:
+    code = np.arange(256, dtype=np.int32) ^ 0x55
+    segment = (code & 0x70) >> 4
+    size = ((code & 0x0F) << 4) + np.where(segment == 0, 8, 0x108)
+    size = np.where(segment > 1, size << np.maximum(segment - 1, 0), size)
+    return np.where(code & 0x80, size, -size).astype(np.int16)
+
+
+def _nearest(decode: Samples) -> npt.NDArray[np.uint8]:
+    """For each of the 65,536 PCM16 values the code whose decoded value lies nearest."""
+    order = np.argsort(decode, kind="stable")
+    values = decode[order].astype(np.int32)
+    middles = (values[:-1] + values[1:]) / 2
+    return order[np.searchsorted(middles, np.arange(-32768, 32768))].astype(np.uint8)
+
+
+_DECODE = {"audio/pcmu": _mu_law(), "audio/pcma": _a_law()}
+_ENCODE = {name: _nearest(table) for name, table in _DECODE.items()}
