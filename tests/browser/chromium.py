@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, Route, ViewportSize
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Route, ViewportSize
 
 from tests.browser.sound import Signal, resample
 
@@ -96,9 +96,13 @@ class VoicePage:
         self.page.route("**/static/test-tap.js", _serve_tap)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda line: line.type == "error" and self.errors.append(line.text))
+        self.page.on("console", self._on_console)
         self.page.goto(url)
         self.page.locator("#voice-processing").set_checked(voice_processing)
+
+    def _on_console(self, line: ConsoleMessage) -> None:
+        if line.type == "error":
+            self.errors.append(line.text)
 
     def start(self) -> None:
         """Press Start and wait until the voice service listens."""

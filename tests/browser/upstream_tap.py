@@ -1,6 +1,6 @@
 """A man in the middle: relay's upstream is this, this's upstream is the simulator, and everything is written down.
 
-    with upstream_tap(serve_simulator) as upstream:
+    with upstream_tap() as upstream:
         upstream.url            what relay is told to connect to; nothing listens before upstream.open()
         upstream.open(); ...; upstream.close()
         upstream.from_relay     every JSON event that relay sent, in order
@@ -15,7 +15,7 @@ import base64
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ DEADLINE_S = 10.0
 
 
 class UpstreamTap:
-    """What passes between relay and the simulator. Lists only grow; reading them from another thread is safe."""
+    """What passes between relay and the simulator. Reading the records from another thread is safe."""
 
     def __init__(self, port: int, token: trio.lowlevel.TrioToken, nursery: trio.Nursery, simulator_url: str) -> None:
         self.url = f"ws://127.0.0.1:{port}/v1/realtime"
@@ -52,6 +52,11 @@ class UpstreamTap:
     def close(self) -> None:
         """Stop listening, and cut what is connected."""
         trio.from_thread.run_sync(self._close, trio_token=self._token)
+
+    def forget(self) -> None:
+        """Begin a new record."""
+        self.from_relay.clear()
+        self.to_relay.clear()
 
     def sent(self, kind: str) -> list[dict[str, Any]]:
         """Every event of this type that relay sent."""
@@ -114,7 +119,7 @@ async def _pump(
         scope.cancel()
 
 
-def _pcm(pieces: Iterator[str]) -> Signal:
+def _pcm(pieces: Iterable[str]) -> Signal:
     return np.frombuffer(b"".join(map(base64.b64decode, pieces)), "<i2").astype(np.float64) / 32768
 
 

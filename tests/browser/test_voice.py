@@ -1,0 +1,135 @@
+"""A person speaks, is heard, hears the answer, and interrupts it: real Chromium, real `relay serve`, real speech.
+
+What passed upstream was written down by upstream_tap.py, what was played by tap.js; neither shares code with relay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Playwright
+
+from tests.browser.chromium import VoicePage, chromium
+from tests.browser.sound import MICROPHONE_RATE_HZ, Signal, find, microphone_file, rms_dbfs, speech
+from tests.browser.upstream_tap import UPSTREAM_RATE_HZ, UpstreamTap, upstream_tap
+from tests.processes import RelayProcess, relay_process
+
+ALIKE = 0.95
+FRAME_MS = 20
+SPOKEN = 0.5  # gain of the fixture in the microphone file
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[UpstreamTap]:
+    with upstream_tap() as tap:
+        tap.open()
+        yield tap
+
+
+@pytest.fixture(scope="module")
+def relay(upstream: UpstreamTap) -> Iterator[RelayProcess]:
+    with relay_process("--upstream", upstream.url) as running:
+        yield running
+
+
+def said(rate_hz: int) -> Signal:
+    return speech(rate_hz)
+
+
+def test_a_spoken_sentence_arrives_upstream_as_it_is_and_the_answer_is_heard(
+    playwright: Playwright, relay: RelayProcess, upstream: UpstreamTap, tmp_path: Path
+) -> None:
+    sentence = SPOKEN * said(MICROPHONE_RATE_HZ)
+    microphone = microphone_file(tmp_path / "once.wav", 2.0, sentence, 12.0)
+    upstream.forget()
+    with chromium(playwright, microphone) as browser:
+        page = VoicePage(browser, relay.url, voice_processing=False)
+        page.start()
+        page.wait_for_state("hearing")
+        page.wait_for_state("speaking")
+        page.wait_for_state("listening")
+        recording = page.recording()
+        first_sound = page.text("#first-sound")
+        errors = page.errors
+
+    heard = find(said(UPSTREAM_RATE_HZ), upstream.microphone())
+    assert heard.correlation >= ALIKE, "what the upstream received is not the sentence at its right speed"
+    assert heard.gain == pytest.approx(SPOKEN, rel=0.15)
+
+    answered = find(said(UPSTREAM_RATE_HZ), recording.at(UPSTREAM_RATE_HZ))
+    assert answered.correlation >= ALIKE, "what the page played is not the parrot's answer"
+    assert answered.gain == pytest.approx(SPOKEN, rel=0.15)
+    assert 0 < int(first_sound.removesuffix(" ms")) < 2_000
+    assert errors == []
+
+
+def test_an_interruption_silences_the_answer_and_upstream_learns_what_was_heard(
+    playwright: Playwright, relay: RelayProcess, upstream: UpstreamTap, tmp_path: Path
+) -> None:
+    sentence = SPOKEN * said(MICROPHONE_RATE_HZ)
+    microphone = microphone_file(tmp_path / "twice.wav", 1.5, sentence, 2.0, sentence, 12.0)
+    upstream.forget()
+    with chromium(playwright, microphone) as browser:
+        page = VoicePage(browser, relay.url, voice_processing=False)
+        page.start()
+        page.wait_for_state("speaking")
+        page.wait_for_state("hearing")
+        page.wait_for_state("speaking")
+        page.wait_for_state("listening")
+        recording = page.recording()
+        to_silence = page.text("#to-silence")
+
+    truncates = upstream.sent("conversation.item.truncate")
+    assert len(truncates) == 1, "one interruption, one truncate"
+    generated = upstream.answer(truncates[0]["item_id"])
+    start, played_ms = what_was_played(generated, recording.at(UPSTREAM_RATE_HZ))
+    assert truncates[0]["audio_end_ms"] == pytest.approx(played_ms, abs=FRAME_MS)
+    assert played_ms < len(generated) / UPSTREAM_RATE_HZ * 1000 - 300, "it was interrupted, not finished"
+    after = recording.at(UPSTREAM_RATE_HZ)[start + int((played_ms + FRAME_MS) * 24) :][: UPSTREAM_RATE_HZ // 2]
+    assert np.abs(after).max() < 1e-4, "silence for as long as the person speaks"
+    assert 0 < int(to_silence.removesuffix(" ms")) < 100
+
+
+def test_voice_processing_keeps_speed_and_level(
+    playwright: Playwright, relay: RelayProcess, upstream: UpstreamTap, tmp_path: Path
+) -> None:
+    sentence = SPOKEN * said(MICROPHONE_RATE_HZ)
+    microphone = microphone_file(tmp_path / "processed.wav", 1.5, sentence, 6.0)
+    upstream.forget()
+    with chromium(playwright, microphone) as browser:
+        page = VoicePage(browser, relay.url, voice_processing=True)
+        page.start()
+        page.wait_for_state("thinking")
+        settings = page.spy("spy.tracks.at(-1).getSettings()")
+    assert (settings["echoCancellation"], settings["noiseSuppression"], settings["autoGainControl"]) == (True,) * 3
+    received, reference = upstream.microphone(), said(UPSTREAM_RATE_HZ)
+    loudness = find(envelope(reference), envelope(received))
+    assert loudness.correlation >= 0.9, "the rise and fall of the sentence, at its right speed"
+    start = loudness.start * ENVELOPE_STEP
+    assert rms_dbfs(received[start : start + len(reference)]) == pytest.approx(rms_dbfs(SPOKEN * reference), abs=12)
+
+
+ENVELOPE_STEP = UPSTREAM_RATE_HZ // 50
+
+
+def envelope(signal: Signal) -> Signal:
+    """Give the level of each 20 ms, as amplitude."""
+    whole = signal[: len(signal) // ENVELOPE_STEP * ENVELOPE_STEP].reshape(-1, ENVELOPE_STEP)
+    level: Signal = np.sqrt(np.mean(whole**2, axis=1))
+    return level
+
+
+def what_was_played(generated: Signal, recording: Signal) -> tuple[int, float]:
+    """Find where an answer that was cut short begins in a recording, and how many ms of it sound.
+
+    The first half second is found by likeness; the end is the last sound before a silence of 100 ms.
+    """
+    head = generated[UPSTREAM_RATE_HZ // 2 : UPSTREAM_RATE_HZ]
+    start = find(head, recording).start - UPSTREAM_RATE_HZ // 2
+    sounding = np.flatnonzero(np.abs(recording[start:]) > 1e-5)
+    pauses = np.flatnonzero(np.diff(sounding) > UPSTREAM_RATE_HZ // 10)
+    end = sounding[pauses[0]] if len(pauses) else sounding[-1]
+    return start, float(end) / UPSTREAM_RATE_HZ * 1000
