@@ -55,13 +55,13 @@ class Conversation:
         self._cursor_samples = 0
         self._response_id: str | None = None
         self._interrupted: deque[str] = deque(maxlen=MAX_INTERRUPTED)
-        self._flush: _Flush | None = None
+        self._flushes: deque[_Flush] = deque()
         self._flush_count = 0
 
     @property
     def flushing(self) -> int:
-        """Number of the flush whose answer is awaited, or 0."""
-        return self._flush.number if self._flush else 0
+        """Number of the oldest flush whose answer is awaited, or 0."""
+        return self._flushes[0].number if self._flushes else 0
 
     def audio(self, delta: AudioDelta) -> Decision:
         """Audio came from the upstream: keep it, or throw it away if its response was interrupted."""
@@ -112,19 +112,16 @@ class Conversation:
     def flushed(self, flush: int, item: int, samples: int) -> Decision:
         """The browser answers a flush with its final position."""
         self._move_cursor(item, samples)
-        if flush != self.flushing:
-            return Decision()
-        return self.end_flush()
+        decision = Decision()
+        while self.flushing and self.flushing <= flush:
+            decision.then(self.end_flush())
+        return decision
 
     def end_flush(self) -> Decision:
-        """Settle the flush that is under way with the position known by now: one truncate for each item cut short."""
-        if self._flush is None:
+        """Settle the oldest flush with the position known by now: one truncate for each item cut short."""
+        if not self._flushes:
             return Decision()
-        flushed, self._flush = self._flush, None
-        decision = Decision()
-        for item in flushed.items:
-            decision.upstream += self._truncate(item)
-        return decision
+        return Decision(upstream=[event for item in self._flushes.popleft().items for event in self._truncate(item)])
 
     def _item(self, delta: AudioDelta) -> AudioItem:
         key = (delta.item_id, delta.content_index)
@@ -140,10 +137,10 @@ class Conversation:
     def _discard(self, item: AudioItem, delta: str) -> Decision:
         item.received_samples += pcm16_samples(delta)
         item.flushed = True
-        if self._flush is None:
+        if not self._flushes:
             return Decision(upstream=self._truncate(item))
-        if item not in self._flush.items:
-            self._flush.items.append(item)
+        if not any(item in flush.items for flush in self._flushes):
+            self._flushes[-1].items.append(item)
         return Decision()
 
     def _interrupt_response(self) -> None:
@@ -159,9 +156,8 @@ class Conversation:
             item.flushed = True
             if item.response_id not in self._interrupted:
                 self._interrupted.append(item.response_id)
-        earlier = self._flush.items if self._flush else []
         self._flush_count += 1
-        self._flush = _Flush(self._flush_count, earlier + cut)
+        self._flushes.append(_Flush(self._flush_count, cut))
         return Decision(browser=[self._flush_event(reason)])
 
     def _flush_event(self, reason: FlushReason) -> str:

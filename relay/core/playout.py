@@ -19,8 +19,8 @@ from __future__ import annotations
 import struct
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
-from relay.audio import Downlink
 from relay.core.events import encode
 
 FRAME_MS = 100
@@ -62,11 +62,24 @@ class _Frame:
     samples: memoryview
 
 
+class Converter(Protocol):
+    """What `Playout` needs of `relay.audio.Downlink`."""
+
+    def push(self, delta: str) -> bytes:
+        """Convert a delta. Raises AudioDataError."""
+
+    def finish(self) -> bytes:
+        """Return the end of the item, and be ready for the next."""
+
+    def reset(self) -> None:
+        """Forget the item."""
+
+
 class Playout:
     """The downlink queue of one session."""
 
     def __init__(
-        self, downlink: Downlink, *, rate_hz: int, sample_bytes: int, upstream_rate_hz: int, lead_s: float
+        self, downlink: Converter, *, rate_hz: int, sample_bytes: int, upstream_rate_hz: int, lead_s: float
     ) -> None:
         self._downlink = downlink
         self._rate_hz = rate_hz

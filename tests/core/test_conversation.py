@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.core.client import Decision
+from relay.core.conversation import Conversation
+from relay.core.playout import Playout
+from tests.core.audio_fake import RATE_HZ, PlainDownlink, delta
+
+
+class Table:
+    """A conversation at a table with a player that takes all it is given, and keeps what went out."""
+
+    def __init__(self, *, interrupts: bool = True, lead_s: float = 1.0) -> None:
+        self.playout = Playout(
+            PlainDownlink(), rate_hz=RATE_HZ, sample_bytes=2, upstream_rate_hz=RATE_HZ, lead_s=lead_s
+        )
+        self.talk = Conversation(self.playout, rate_hz=RATE_HZ, upstream_rate_hz=RATE_HZ, interrupts=interrupts)
+        self.browser: list[dict[str, object]] = []
+        self.upstream: list[dict[str, object]] = []
+        self.sent: dict[int, int] = {}
+
+    def do(self, decision: Decision | None) -> None:
+        if decision is not None:
+            self.browser += [json.loads(text) for text in decision.browser]
+            self.upstream += [json.loads(text) for text in decision.upstream]
+
+    def send(self, now_s: float = 0.0) -> None:
+        while (message := self.playout.take(now_s)) is not None:
+            if isinstance(message, bytes):
+                number = int.from_bytes(message[4:8], "little")
+                self.sent[number] = self.sent.get(number, 0) + (len(message) - 16) // 2
+
+    def answer(self, item: int, samples: int) -> None:
+        self.do(self.talk.flushed(self.talk.flushing, item, samples))
+
+    @property
+    def truncates(self) -> list[tuple[object, object]]:
+        found = [event for event in self.upstream if event["type"] == "conversation.item.truncate"]
+        return [(event["item_id"], event["audio_end_ms"]) for event in found]
+
+
+def speaking_table(ms: int = 2_000, **kwargs: bool) -> Table:
+    table = Table(**kwargs)
+    table.talk.response_created("resp_1")
+    table.do(table.talk.audio(delta("item_1", ms)))
+    table.send()
+    return table
+
+
+def test_speech_while_audio_is_unheard_flushes_and_truncates_once_at_what_was_played() -> None:
+    table = speaking_table()
+    table.talk.played(1, 100 * 24, 0.1)
+    table.do(table.talk.speech_started())
+    assert table.browser == [{"type": "relay.flush", "flush": 1, "item": 1, "reason": "speech"}]
+    assert table.truncates == []
+    table.answer(1, 480 * 24)
+    assert table.truncates == [("item_1", 480)]
+    assert table.talk.flushing == 0
+
+
+def test_without_an_answer_the_last_report_counts() -> None:
+    table = speaking_table()
+    table.talk.played(1, 100 * 24, 0.1)
+    table.do(table.talk.speech_started())
+    table.do(table.talk.end_flush())
+    assert table.truncates == [("item_1", 100)]
+    table.do(table.talk.flushed(1, 1, 480 * 24))
+    assert len(table.truncates) == 1
+
+
+def test_when_everything_was_heard_nothing_is_flushed_and_nothing_truncated() -> None:
+    table = speaking_table(200)
+    table.talk.audio_done("item_1")
+    table.do(table.talk.response_done("resp_1", "completed"))
+    table.send()
+    table.talk.played(1, table.sent[1], 0.3)
+    table.do(table.talk.speech_started())
+    assert (table.browser, table.upstream) == ([], [])
+
+
+def test_speech_before_any_answer_does_nothing() -> None:
+    table = Table()
+    table.do(table.talk.speech_started())
+    assert (table.browser, table.upstream) == ([], [])
+
+
+def test_a_browser_that_claims_more_than_was_sent_is_not_believed() -> None:
+    table = speaking_table(10_000)
+    sent_ms = table.sent[1] * 1000 // RATE_HZ
+    table.do(table.talk.speech_started())
+    table.answer(1, 10**12)
+    assert table.truncates == [("item_1", sent_ms)]
+
+
+def test_an_item_that_does_not_exist_is_not_believed() -> None:
+    table = speaking_table()
+    table.talk.played(1, 240, 0.1)
+    table.talk.played(9, 10**9, 0.1)
+    table.do(table.talk.speech_started())
+    table.answer(77, 5)
+    assert table.truncates == [("item_1", 10)]
+
+
+def test_late_deltas_of_an_interrupted_response_are_thrown_away() -> None:
+    table = speaking_table()
+    table.do(table.talk.speech_started())
+    table.do(table.talk.audio(delta("item_1", 500)))
+    table.answer(1, 2_400)
+    table.do(table.talk.audio(delta("item_1", 500)))
+    table.do(table.talk.response_done("resp_1", "cancelled"))
+    table.send(9.0)
+    assert table.truncates == [("item_1", 100)]
+    assert table.sent[1] <= 1_100 * 24
+    assert [event["type"] for event in table.browser] == ["relay.flush"]
+
+
+def test_an_item_that_first_comes_after_the_interruption_is_truncated_to_nothing() -> None:
+    table = Table()
+    table.talk.response_created("resp_1")
+    table.do(table.talk.speech_started())
+    table.do(table.talk.audio(delta("item_1", 100)))
+    table.do(table.talk.audio(delta("item_1", 100)))
+    assert table.truncates == [("item_1", 0)]
+    assert table.playout.delay_s(0.0) is None
+
+
+def test_every_item_cut_short_gets_its_own_truncate_and_heard_ones_none() -> None:
+    table = Table(lead_s=10.0)
+    for number in (1, 2, 3):
+        table.do(table.talk.audio(delta(f"item_{number}", 500)))
+        table.talk.audio_done(f"item_{number}")
+    table.send()
+    table.do(table.talk.speech_started())
+    table.answer(2, 200 * 24)
+    assert table.truncates == [("item_2", 200), ("item_3", 0)]
+
+
+def test_the_answer_after_an_interruption_is_played() -> None:
+    table = speaking_table()
+    table.do(table.talk.speech_started())
+    table.answer(1, 2_400)
+    table.talk.response_created("resp_2")
+    table.do(table.talk.audio(delta("item_2", 300, response="resp_2")))
+    table.send()
+    assert table.sent[2] == 300 * 24
+
+
+def test_a_cancelled_response_is_silenced() -> None:
+    table = speaking_table()
+    table.do(table.talk.response_done("resp_1", "cancelled"))
+    assert [event["reason"] for event in table.browser] == ["cancelled"]
+    table.answer(1, 2_400)
+    assert table.truncates == [("item_1", 100)]
+
+
+def test_interrupt_cancels_the_response_before_it_truncates() -> None:
+    table = speaking_table()
+    table.do(table.talk.interrupt())
+    table.answer(1, 2_400)
+    assert [event["type"] for event in table.upstream] == ["response.cancel", "conversation.item.truncate"]
+    table.do(table.talk.interrupt())
+    assert len(table.upstream) == 2
+
+
+def test_without_turn_detection_speech_interrupts_nothing() -> None:
+    table = speaking_table(interrupts=False)
+    table.do(table.talk.speech_started())
+    assert (table.browser, table.upstream) == ([], [])
+
+
+def test_a_flushed_item_sends_no_frame_any_more() -> None:
+    table = speaking_table(10_000)
+    before = dict(table.sent)
+    table.do(table.talk.speech_started())
+    table.send(60.0)
+    assert table.sent == before
+
+
+def test_a_second_interruption_during_a_flush_settles_both() -> None:
+    table = speaking_table()
+    table.do(table.talk.speech_started())
+    table.talk.response_created("resp_2")
+    table.do(table.talk.audio(delta("item_2", 300, response="resp_2")))
+    table.send()
+    table.do(table.talk.speech_started())
+    assert [event["flush"] for event in table.browser] == [1, 2]
+    table.do(table.talk.flushed(1, 1, 2_400))
+    table.do(table.talk.flushed(2, 2, 240))
+    assert table.truncates == [("item_1", 100), ("item_2", 10)]
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("audio"), st.integers(1, 4), st.integers(1, 400)),
+        st.tuples(st.just("done"), st.integers(1, 4), st.sampled_from(["completed", "cancelled", "failed"])),
+        st.tuples(st.just("created"), st.integers(1, 4), st.just(0)),
+        st.tuples(st.just("speech"), st.just(0), st.just(0)),
+        st.tuples(st.just("interrupt"), st.just(0), st.just(0)),
+        st.tuples(st.just("send"), st.just(0), st.just(0)),
+        st.tuples(st.just("played"), st.integers(0, 6), st.integers(0, 30_000)),
+        st.tuples(st.just("flushed"), st.integers(0, 6), st.integers(0, 30_000)),
+        st.tuples(st.just("timeout"), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_no_sequence_truncates_an_item_twice_or_past_what_was_sent(sequence: list[tuple[str, int, object]]) -> None:
+    table = Table()
+    received: dict[str, int] = {}
+    for index, (what, number, value) in enumerate(sequence):
+        now_s = index * 0.1
+        match what:
+            case "audio":
+                assert isinstance(value, int)
+                received[f"item_{number}"] = received.get(f"item_{number}", 0) + value
+                table.do(table.talk.audio(delta(f"item_{number}", value, response=f"resp_{number}")))
+            case "done":
+                table.do(table.talk.response_done(f"resp_{number}", str(value)))
+            case "created":
+                table.talk.response_created(f"resp_{number}")
+            case "speech":
+                table.do(table.talk.speech_started())
+            case "interrupt":
+                table.do(table.talk.interrupt())
+            case "send":
+                table.send(now_s)
+            case "played":
+                assert isinstance(value, int)
+                table.talk.played(number, value, now_s)
+            case "flushed":
+                assert isinstance(value, int)
+                table.answer(number, value)
+            case "timeout":
+                table.do(table.talk.end_flush())
+    items = [item for item, _ in table.truncates]
+    assert len(items) == len(set(items))
+    numbers = {key[0]: item.number for key, item in table.talk._items.items()}
+    for item, end_ms in table.truncates:
+        assert isinstance(end_ms, int)
+        assert isinstance(item, str)
+        assert 0 <= end_ms <= received[item]
+        assert end_ms <= table.sent.get(numbers[item], 0) * 1000 // RATE_HZ
