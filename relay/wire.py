@@ -71,7 +71,7 @@ __all__ = [
 
 ABNORMAL: Final = 1006  # RFC 6455, 7.1.5: the connection ended without a Close frame
 READ_BYTES: Final = 64 * 1024
-DRAIN_BYTES: Final = 2 * 1024 * 1024  # read and dropped after our Close, before the peer is no longer waited for
+DRAIN_BYTES: Final = 1024 * 1024  # read and dropped after our Close; a peer that sends more is not waited for
 FRAMES_PER_CHECKPOINT: Final = 64  # a chunk holds 32,000 empty frames: let others run in between
 FORCED_CLOSE_S: Final = 1.0  # a forced close does not wait; this bounds a stream that does
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
