@@ -1,7 +1,7 @@
 """Small validators that add up to a schema.
 
-A check takes a JSON value and the path at which it stands, and returns the value or raises `Refusal` in the words of the
-live API: unknown_parameter, missing_required_parameter, invalid_value (with the supported ones), invalid_type.
+A check takes a JSON value and the path at which it stands, and returns the value or raises `Refusal` in the words of
+the live API: unknown_parameter, missing_required_parameter, invalid_value (with the supported ones), invalid_type.
 What is accepted is written down in schema.py; here is only how.
 """
 
@@ -29,6 +29,7 @@ class Refusal(Exception):
 
 
 def join(path: str, name: str) -> str:
+    """Return the path of a field: "session" and "audio" make "session.audio"."""
     return f"{path}.{name}" if path else name
 
 
@@ -48,20 +49,25 @@ def quote(value: Any) -> str:
 
 
 def unsupported(value: Any, path: str, supported: tuple[str, ...] | list[str]) -> Refusal:
+    """Say what would have been right."""
     message = f"Invalid value: {quote(value)}. Supported values are: {listing(supported)}."
     return Refusal("invalid_value", message, path)
 
 
 def wrong_type(value: Any, path: str, expected: str) -> Refusal:
+    """Say what kind of value belongs there; `expected` with its article."""
     message = f"Invalid type for '{path}': expected {expected}, but got {_kind(value)} instead."
     return Refusal("invalid_type", message, path)
 
 
 def missing(path: str) -> Refusal:
+    """Say which field is not there."""
     return Refusal("missing_required_parameter", f"Missing required parameter: '{path}'.", path)
 
 
 def text(at_most: int | None = None, at_least: int = 0) -> Check:
+    """A string; lengths in characters."""
+
     def check(value: Any, path: str) -> str:
         if not isinstance(value, str):
             raise wrong_type(value, path, "a string")
@@ -76,16 +82,20 @@ def text(at_most: int | None = None, at_least: int = 0) -> Check:
 
 
 def boolean(value: Any, path: str) -> bool:
+    """True or false, and no number."""
     if not isinstance(value, bool):
         raise wrong_type(value, path, "a boolean")
     return value
 
 
-def anything(value: Any, path: str) -> Any:  # noqa: ARG001  # a check has two arguments
+def anything(value: Any, path: str) -> Any:
+    """Whatever it is, the API passes it on unread."""
     return value
 
 
 def integer(low: int | None = None, high: int | None = None) -> Check:
+    """A whole number; both limits are allowed values."""
+
     def check(value: Any, path: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong_type(value, path, "an integer")
@@ -96,6 +106,8 @@ def integer(low: int | None = None, high: int | None = None) -> Check:
 
 
 def number(low: float | None = None, high: float | None = None) -> Check:
+    """A number; both limits are allowed values."""
+
     def check(value: Any, path: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong_type(value, path, "a decimal number")
@@ -106,6 +118,8 @@ def number(low: float | None = None, high: float | None = None) -> Check:
 
 
 def one_of(*supported: str) -> Check:
+    """One of some words."""
+
     def check(value: Any, path: str) -> str:
         if not isinstance(value, str) or value not in supported:
             raise unsupported(value, path, supported)
@@ -115,6 +129,8 @@ def one_of(*supported: str) -> Check:
 
 
 def exactly(wanted: int) -> Check:
+    """The one number that is possible."""
+
     def check(value: Any, path: str) -> int:
         if isinstance(value, bool) or value != wanted:
             raise unsupported(value, path, [str(wanted)])
@@ -124,10 +140,13 @@ def exactly(wanted: int) -> Check:
 
 
 def nullable(inner: Check) -> Check:
+    """`inner`, or null."""
     return lambda value, path: None if value is None else inner(value, path)
 
 
 def array(inner: Check, at_most: int | None = None) -> Check:
+    """A list, each element checked."""
+
     def check(value: Any, path: str) -> list[Any]:
         if not isinstance(value, list):
             raise wrong_type(value, path, "an array")
@@ -193,6 +212,7 @@ def object_or(inner: Check, otherwise: Check) -> Check:
 
 
 def integer_or(word: str, low: int, high: int) -> Check:
+    """A whole number, or the one word that stands for no limit."""
     inner = integer(low, high)
     return lambda value, path: one_of(word)(value, path) if isinstance(value, str) else inner(value, path)
 

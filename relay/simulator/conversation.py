@@ -34,6 +34,7 @@ def decode_base64(data: str, path: str) -> bytes:
 
 
 def encode_base64(data: bytes) -> str:
+    """With padding, on one line."""
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
@@ -48,18 +49,30 @@ def decode_audio(data: str, audio_format: dict[str, Any], path: str) -> bytes:
 
 @dataclass(slots=True)
 class Item:
-    """`value` is the item as events show it, without audio bytes; `pcm` is the audio behind its first part."""
+    """`value` is the item as events show it, without audio bytes. The first `length` bytes of `pcm` are its audio."""
 
     value: dict[str, Any]
     pcm: bytes = b""
     audio_format: dict[str, Any] = field(default_factory=lambda: pcm.PCM)
+    length: int = -1
+
+    def __post_init__(self) -> None:
+        if self.length < 0:
+            self.length = len(self.pcm)
+
+    @property
+    def audio(self) -> bytes:
+        """PCM16 at 24 kHz: what was said so far, or what is left after truncation."""
+        return self.pcm[: self.length]
 
     @property
     def id(self) -> str:
+        """Its name, the client's or ours."""
         return str(self.value["id"])
 
     @property
     def size(self) -> int:
+        """Bytes it keeps, about."""
         return len(self.pcm) + len(str(self.value))
 
     @property
@@ -72,6 +85,7 @@ class Item:
 
     @property
     def is_model_audio(self) -> bool:
+        """Whether it can be truncated."""
         parts = self.value.get("content", [])
         return self.value.get("role") == "assistant" and bool(parts) and parts[0]["type"] == "output_audio"
 
@@ -85,7 +99,7 @@ class Item:
         shown = self.shown()
         for part in shown.get("content", []):
             if part["type"] in ("input_audio", "output_audio"):
-                part["audio"] = encode_base64(pcm.to_wire(self.pcm, self.audio_format))
+                part["audio"] = encode_base64(pcm.to_wire(self.audio, self.audio_format))
         return shown
 
 
@@ -117,6 +131,7 @@ class Conversation:
 
     @property
     def last_id(self) -> str | None:
+        """The newest item; None when there is none."""
         return self.items[-1].id if self.items else None
 
     def add(self, item: Item, previous_item_id: str | None = None) -> Event:
@@ -131,9 +146,11 @@ class Conversation:
         return added
 
     def done(self, item: Item) -> Event:
+        """The item will not change any more."""
         return event("conversation.item.done", previous_item_id=self._before(item), item=item.shown())
 
     def find(self, item_id: str, doing: str, code: str) -> Item:
+        """The item; Refusal with `code` when there is none. `doing` is a verb for the message."""
         index = self._index(item_id)
         if index is None:
             message = f"Error {doing} item: the item with id {quote(item_id)} does not exist."
@@ -141,10 +158,12 @@ class Conversation:
         return self.items[index]
 
     def delete(self, item_id: str) -> Event:
+        """As if it had never been said."""
         self.items.remove(self.find(item_id, "deleting", "item_delete_invalid_item_id"))
         return event("conversation.item.deleted", item_id=item_id)
 
     def retrieve(self, item_id: str) -> Event:
+        """The item as the server has it, its audio included."""
         item = self.find(item_id, "retrieving", "item_retrieve_invalid_item_id")
         return event("conversation.item.retrieved", item=item.with_audio())
 
@@ -159,11 +178,12 @@ class Conversation:
         if audio_end_ms < 0:
             message = "Invalid 'audio_end_ms': it cannot be negative."
             raise Refusal("item_truncate_invalid_audio_end_ms", message, "audio_end_ms")
-        length_ms = int(pcm.duration_ms(item.pcm))
+        length_ms = item.length // pcm.BYTES_PER_MS
         if audio_end_ms > length_ms:
             message = f"Audio content of {length_ms}ms is already shorter than {audio_end_ms}ms"
             raise Refusal("invalid_value", message, "audio_end_ms")
         item.pcm = item.pcm[: audio_end_ms * pcm.BYTES_PER_MS]
+        item.length = len(item.pcm)
         item.value["content"] = [{"type": "output_audio", "transcript": None}]
         return event(
             "conversation.item.truncated", item_id=item_id, content_index=content_index, audio_end_ms=audio_end_ms

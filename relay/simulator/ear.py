@@ -21,11 +21,15 @@ HELD_MS_MAX = 600_000
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """A turn begins; the padding before the speech counts."""
+
     audio_start_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
+    """A turn is over; `pcm` is all of it, padding and closing silence included."""
+
     audio_end_ms: int
     pcm: bytes
 
@@ -41,6 +45,7 @@ class Ear:
         self.configure(turn_detection)
 
     def configure(self, turn_detection: dict[str, Any] | None) -> None:
+        """Take a `turn_detection` object; None means that the client ends its turns itself."""
         if turn_detection is None:
             self._detector = None
         elif self._detector is None:
@@ -55,6 +60,7 @@ class Ear:
 
     @property
     def is_hearing_speech(self) -> bool:
+        """Whether a turn has begun and not ended."""
         return self._detector is not None and self._detector.speaking
 
     def append(self, pcm: bytes, *, echo: bool = False) -> list[SpeechStarted | SpeechStopped]:
@@ -86,6 +92,7 @@ class Ear:
         return pcm
 
     def clear(self) -> None:
+        """Forget what is held, and the turn in it."""
         self._held.clear()
         self._held_from = self._written
         if self._detector is not None:

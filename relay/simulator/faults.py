@@ -68,6 +68,8 @@ class FaultSpecError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """One fault, defaults filled in."""
+
     name: str
     argument: str
     point: str
@@ -81,6 +83,7 @@ class Fault:
 
     @property
     def rest(self) -> str:
+        """The second part of the argument: seconds to wait, or a reason."""
         return self.argument.partition("/")[2]
 
 

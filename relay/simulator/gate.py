@@ -31,6 +31,7 @@ class Denied(Exception):
 
     @property
     def close_reason(self) -> str:
+        """The Close frame's reason."""
         return f"{self.refusal.kind}.{self.refusal.code}"
 
 
@@ -56,6 +57,7 @@ class Handshake:
 
     @property
     def path(self) -> str:
+        """The target without its query."""
         return urlsplit(self.target).path
 
     @property
@@ -65,6 +67,7 @@ class Handshake:
 
     @property
     def fault(self) -> str:
+        """The faults asked for, in the language of faults.py."""
         return self._query("fault")
 
     def admit(self, key: str | None) -> str:
@@ -98,4 +101,5 @@ class Handshake:
 
 
 def wrong_key() -> Denied:
+    """What a bad key gets, and the fault `unauthorized`."""
     return Denied(CLOSE_UNAUTHORIZED, Refusal("invalid_api_key", "Incorrect API key provided."))

@@ -25,10 +25,12 @@ PCM: Format = {"type": "audio/pcm", "rate": RATE_HZ}
 
 
 def duration_ms(pcm: bytes | bytearray) -> float:
+    """How long PCM16 at 24 kHz lasts."""
     return len(pcm) / BYTES_PER_MS
 
 
 def samples_of(pcm: bytes | bytearray | memoryview) -> Samples:
+    """PCM16 as an array that shares its memory."""
     return np.frombuffer(pcm, dtype="<i2")
 
 

@@ -1,9 +1,8 @@
 """One response, as a stream of events in time.
 
-A response is a generator of steps: (seconds to wait, events to send then). Whoever runs it keeps the clock; it can stop
-it at any step with `cancel`, which returns the events that bring everything open to an orderly end. The order of events
-is the live service's: created, then per item added - part added - deltas - done in reverse - then response.done and
-rate_limits.updated.
+A response is a generator (timeline.py). Whoever runs it keeps the clock; it can be stopped at any wait with `cancel`,
+which returns the events that bring everything open to an orderly end. The order of events is the live service's:
+created, then per item added - part added - deltas - done in reverse - then response.done and rate_limits.updated.
 
 Audio goes out in deltas of 100 ms, 150 ms, then 250 ms; the last takes whatever is left, up to 600 ms. Transcript
 deltas run a little ahead of the audio they belong to.
@@ -20,6 +19,7 @@ from relay.simulator import pcm
 from relay.simulator.answers import Call, Utterance
 from relay.simulator.conversation import Conversation, Event, Item, encode_base64, event
 from relay.simulator.ids import Ids
+from relay.simulator.timeline import Step, Steps, rest_of
 from relay.simulator.usage import (
     ASSISTANT_MS_PER_TOKEN,
     NOTHING_USED,
@@ -30,8 +30,6 @@ from relay.simulator.usage import (
     text_tokens,
     usage,
 )
-
-Step = tuple[float, list[Event]]
 
 THINKING_S = 0.4
 FIRST_DELTAS_MS = (100, 150)
@@ -62,7 +60,7 @@ class Response:
     ) -> None:
         self.id = ids.new("resp")
         self.in_conversation: bool = settings["in_conversation"]
-        self.spoken_ms = 0.0
+        self._sent_ms = 0.0
         self._ids = ids
         self._settings = settings
         self._context = context_tokens(settings["instructions"], settings["tools"], context)
@@ -76,18 +74,25 @@ class Response:
         self._end: _End | None = None
         self._steps = self._run()
 
-    def __iter__(self) -> Iterator[Step]:
+    @property
+    def steps(self) -> Steps:
+        """The stream; there is only one."""
         return self._steps
+
+    def take_sent_ms(self) -> float:
+        """Audio sent since this was asked last."""
+        sent_ms, self._sent_ms = self._sent_ms, 0.0
+        return sent_ms
 
     def cancel(self, reason: str) -> list[Event]:
         """Stop here. Returns what is left to send; the stream is at its end afterwards."""
         self._end = _End("cancelled", reason)
-        return [sent for _, events in self._steps for sent in events]
+        return rest_of(self._steps)
 
     # --- the stream -----------------------------------------------------------------------------------------------
-    def _run(self) -> Iterator[Step]:
-        yield 0.0, [event("response.created", response=self._object("in_progress"))]
-        yield THINKING_S / self._pace, []
+    def _run(self) -> Steps:
+        yield [event("response.created", response=self._object("in_progress"))]
+        yield THINKING_S / self._pace
         for index, answer in enumerate(self._answers):
             if self._end is None:
                 yield from self._call(index, answer) if isinstance(answer, Call) else self._say(index, answer)
@@ -95,15 +100,15 @@ class Response:
         used = self._bill()
         done = event("response.done", response=self._object(end.status, end.reason, used))
         limits = self._meter.charge(used["total_tokens"], self._clock())
-        yield 0.0, [done, event("rate_limits.updated", rate_limits=limits)]
+        yield [done, event("rate_limits.updated", rate_limits=limits)]
 
-    def _say(self, index: int, answer: Utterance) -> Iterator[Step]:
+    def _say(self, index: int, answer: Utterance) -> Steps:
         is_audio = self._settings["output_modalities"] == ["audio"]
         item = self._message_item()
         item.audio_format = self._settings["output"]["format"]
         part_names = {"item_id": item.id, "output_index": index, "content_index": 0, "response_id": self.id}
         part = {"type": "audio", "transcript": ""} if is_audio else {"type": "text", "text": ""}
-        yield 0.0, [*self._opened(item, index), event("response.content_part.added", part=part, **part_names)]
+        yield [*self._opened(item, index), event("response.content_part.added", part=part, **part_names)]
         # The part is there from now on, also for a truncate that comes while it grows.
         item.value["content"] = [{"type": "output_audio" if is_audio else "output_text"}]
         said = yield from (self._sound if is_audio else self._write)(item, answer, part_names)
@@ -117,11 +122,11 @@ class Response:
             endings = [event("response.output_text.done", text=said, **part_names)]
         item.value["content"][0][name] = said
         endings.append(event("response.content_part.done", part=part | {name: said}, **part_names))
-        yield 0.0, endings + self._closed(item, index)
+        yield endings + self._closed(item, index)
 
     def _sound(self, item: Item, answer: Utterance, names: dict[str, Any]) -> Generator[Step, None, str]:
         """Audio and transcript deltas; returns the transcript as far as it was sent."""
-        sound = self._within_limit(answer.pcm)
+        item.pcm = sound = self._within_limit(answer.pcm)
         words = _words(answer.text) if len(sound) == len(answer.pcm) else _words(answer.text)[:1]
         sent_words, wait_s = 0, 0.0
         for begin, end in _cuts(len(sound)):
@@ -131,13 +136,13 @@ class Response:
             ]
             data = encode_base64(pcm.to_wire(sound[begin:end], item.audio_format))
             deltas.append(self._delta("response.output_audio.delta", data, names))
-            yield wait_s, []
+            yield wait_s
             if self._is_cancelled:
                 break
             sent_words = wanted
-            item.pcm = sound[:end]
+            item.length = min(end, len(item.pcm))
             self._heard(sound[begin:end])
-            yield 0.0, deltas
+            yield deltas
             wait_s = pcm.duration_ms(sound[begin:end]) / 1000 / self._pace
         return "".join(words[:sent_words])
 
@@ -150,15 +155,15 @@ class Response:
             if limit != "inf" and self._used.text + text_tokens(word) > limit:
                 self._end = _End("incomplete", "max_output_tokens")
                 break
-            yield 1 / WORDS_PER_SECOND / self._pace, []
+            yield 1 / WORDS_PER_SECOND / self._pace
             if self._is_cancelled:
                 break
             sent += 1
             self._used = Tokens(self._used.text + text_tokens(word), self._used.audio)
-            yield 0.0, [self._delta("response.output_text.delta", word, names)]
+            yield [self._delta("response.output_text.delta", word, names)]
         return "".join(words[:sent])
 
-    def _call(self, index: int, call: Call) -> Iterator[Step]:
+    def _call(self, index: int, call: Call) -> Steps:
         value = {
             "id": self._ids.new("item"),
             "object": "realtime.item",
@@ -170,18 +175,18 @@ class Response:
         }
         item = Item(value)
         names = {"item_id": item.id, "output_index": index, "response_id": self.id, "call_id": value["call_id"]}
-        yield 0.0, self._opened(item, index)
+        yield self._opened(item, index)
         sent = ""
         for piece in re.findall(r".{1,8}", call.arguments, re.DOTALL):
-            yield 1 / WORDS_PER_SECOND / self._pace, []
+            yield 1 / WORDS_PER_SECOND / self._pace
             if self._is_cancelled:
                 break
             sent += piece
-            yield 0.0, [self._delta("response.function_call_arguments.delta", piece, names)]
+            yield [self._delta("response.function_call_arguments.delta", piece, names)]
         self._used = Tokens(self._used.text + text_tokens(sent), self._used.audio)
         value["arguments"] = sent
         done = event("response.function_call_arguments.done", name=call.name, arguments=sent, **names)
-        yield 0.0, [done, *self._closed(item, index)]
+        yield [done, *self._closed(item, index)]
 
     @property
     def _is_cancelled(self) -> bool:
@@ -221,7 +226,7 @@ class Response:
         return sound[: limit * ASSISTANT_MS_PER_TOKEN * pcm.BYTES_PER_MS]
 
     def _heard(self, sound: bytes) -> None:
-        self.spoken_ms += pcm.duration_ms(sound)
+        self._sent_ms += pcm.duration_ms(sound)
         self._used = Tokens(self._used.text, self._used.audio + assistant_audio_tokens(sound))
 
     def _bill(self) -> dict[str, Any]:

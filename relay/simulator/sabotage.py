@@ -23,22 +23,27 @@ class FaultyStream(trio.abc.Stream):
         self._is_frozen = False
 
     def freeze(self) -> None:
+        """From now on nothing passes, in either direction."""
         self._is_frozen = True
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See trio.abc.ReceiveStream."""
         await self._pass()
         data = await self._inner.receive_some(max_bytes)
         await self._pass()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See trio.abc.SendStream."""
         await self._pass()
         await self._inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
+        """See trio.abc.SendStream."""
         await self._inner.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        """Works while frozen, too."""
         await self._inner.aclose()
 
     async def _pass(self) -> None:

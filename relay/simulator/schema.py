@@ -47,9 +47,15 @@ TRANSCRIPTION_MODELS = (
     "gpt-4o-transcribe-diarize",
     "gpt-realtime-whisper",
 )
-CONNECTORS = tuple(
-    f"connector_{name}"
-    for name in "dropbox gmail googlecalendar googledrive microsoftteams outlookcalendar outlookemail sharepoint".split()
+CONNECTORS = (
+    "connector_dropbox",
+    "connector_gmail",
+    "connector_googlecalendar",
+    "connector_googledrive",
+    "connector_microsoftteams",
+    "connector_outlookcalendar",
+    "connector_outlookemail",
+    "connector_sharepoint",
 )
 TOKENS_MAX = 32_000
 EVENT_ID_LETTERS_MAX = 512

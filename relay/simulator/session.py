@@ -5,12 +5,12 @@ order, and calls `poll` again at `next_due_s`. When `ended` is set, the connecti
 reason after the events.
 
 One list collects the events of a call, so their order is the order of the statements here. Things that take time - the
-response, a transcription - are generators of (wait, events) in `_running`.
+response, a transcription - are generators on a timeline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,14 @@ from relay.simulator.conversation import Conversation, Event, Item, decode_base6
 from relay.simulator.ear import Ear, SpeechStarted, SpeechStopped
 from relay.simulator.ids import Ids
 from relay.simulator.pcm import from_wire
-from relay.simulator.responses import Response, Step
+from relay.simulator.responses import Response
+from relay.simulator.timeline import Run, Steps, Timeline
 from relay.simulator.transcripts import transcription
 from relay.simulator.usage import Meter
 from relay.simulator.voices import speak
 
 APPEND_BYTES_MAX = 15 * 1024 * 1024
-OUT_OF_BAND_MAX = 16
+RUNS_MAX = 32
 STILL_THERE = "Are you still there?"
 
 
@@ -39,15 +40,6 @@ class Ending:
 
     code: int
     reason: str
-
-
-@dataclass(slots=True)
-class _Running:
-    steps: Iterator[Step]
-    due_s: float
-    events: list[Event]
-    response: Response | None = None
-    noted_ms: float = 0.0
 
 
 class Session:
@@ -66,7 +58,8 @@ class Session:
         self._conversation = Conversation(ids.new("conv"))
         self._ear = Ear(self._turn_detection)
         self._meter = Meter()
-        self._running: list[_Running] = []
+        self._timeline = Timeline()
+        self._responses: dict[Run, Response] = {}
         self._out: list[Event] = []
         self._turn_item_id = ""
         self._has_spoken = False
@@ -97,8 +90,7 @@ class Session:
         self._now_s = now_s
         if now_s >= self._expires_s:
             return self.expire()
-        for running in list(self._running):
-            self._advance(running)
+        self._let_happen()
         idle_due_s = self._idle_due_s
         if idle_due_s is not None and now_s >= idle_due_s:
             self._nudge()
@@ -106,9 +98,9 @@ class Session:
 
     @property
     def next_due_s(self) -> float:
+        """When `poll` has something to do next; never later than the session's end."""
         idle_due_s = self._idle_due_s
-        dues = [running.due_s for running in self._running]
-        return min([self._expires_s, *dues, *([] if idle_due_s is None else [idle_due_s])])
+        return min(self._expires_s, self._timeline.next_due_s, self._expires_s if idle_due_s is None else idle_due_s)
 
     def expire(self) -> list[Event]:
         """The session reached its maximum age."""
@@ -182,10 +174,9 @@ class Session:
 
     def _cancel_response(self, sent: dict[str, Any]) -> None:
         wanted = sent.get("response_id")
-        for running in self._running:
-            response = running.response
-            if response and (response.id == wanted if wanted else response.in_conversation):
-                self._cancel(running, "client_cancelled")
+        for run, response in self._responses.items():
+            if response.id == wanted if wanted else response.in_conversation:
+                self._cancel(run, "client_cancelled")
                 return
         raise Refusal("response_cancel_not_active", "Cancellation failed: no active response found")
 
@@ -234,7 +225,7 @@ class Session:
         if audio_input["transcription"] is not None:
             logprobs = bool(self._settings["include"])
             steps = transcription(self._ids, item, audio_input["transcription"], logprobs=logprobs, pace=self._pace)
-            self._run(steps)
+            self._start(steps)
 
     # --- responses ------------------------------------------------------------------------------------------------
     def _respond_by_itself(self, said: list[Utterance | Call] | None = None) -> None:
@@ -252,18 +243,18 @@ class Session:
         now: Callable[[], float] = lambda: self._now_s  # noqa: E731  # a name for the type checker
         response = Response(self._ids, chosen, context, said, self._conversation, self._meter, now, self._pace)
         self._quiet_since_s = None
-        self._run(iter(response), response)
+        self._start(response.steps, response)
 
     def _check_room(self, *, in_conversation: bool) -> None:
         active = self._active()
-        if in_conversation and active is not None and active.response is not None:
+        if in_conversation and active is not None:
             message = (
-                f"Conversation already has an active response in progress: {active.response.id}. "
+                f"Conversation already has an active response in progress: {self._responses[active].id}. "
                 "Wait until the response is finished before creating a new one."
             )
             raise Refusal("conversation_already_has_active_response", message)
-        if len(self._running) >= OUT_OF_BAND_MAX:
-            message = f"More than {OUT_OF_BAND_MAX} responses at once."
+        if len(self._timeline) >= RUNS_MAX:
+            message = f"At most {RUNS_MAX} responses and transcriptions run at once."
             raise Refusal("rate_limit_exceeded", message, kind="rate_limit_error")
 
     def _context(self, given: list[dict[str, Any]] | None) -> list[Item]:
@@ -279,44 +270,40 @@ class Session:
                 items.append(item_from_client(value, self._ids.new("item"), audio_format, path))
         return items
 
-    def _active(self) -> _Running | None:
+    def _active(self) -> Run | None:
         """The response on the default conversation."""
-        return next((one for one in self._running if one.response and one.response.in_conversation), None)
+        return next((run for run, response in self._responses.items() if response.in_conversation), None)
 
-    def _cancel(self, running: _Running, reason: str) -> None:
-        assert running.response is not None
-        self._running.remove(running)
-        self._emit(*running.response.cancel(reason))
-        self._note_end(running.response)
+    def _cancel(self, run: Run, reason: str) -> None:
+        response = self._responses.pop(run)
+        self._timeline.drop(run)
+        self._emit(*response.cancel(reason))
         self._playing_until_s = self._now_s
+        self._note_end(response)
 
     # --- time -----------------------------------------------------------------------------------------------------
-    def _run(self, steps: Iterator[Step], response: Response | None = None) -> None:
-        running = _Running(steps, self._now_s, [], response)
-        self._running.append(running)
-        self._advance(running)
+    def _start(self, steps: Steps, response: Response | None = None) -> None:
+        run = Run(steps, self._now_s)
+        if response is not None:
+            self._responses[run] = response
+        self._timeline.start(run)
+        self._let_happen()
 
-    def _advance(self, running: _Running) -> None:
-        """Send what is due, and find out when the next step is."""
-        while running in self._running and running.due_s <= self._now_s:
-            self._emit(*running.events)
-            self._note_sound(running)
-            step = next(running.steps, None)
-            if step is None:
-                self._running.remove(running)
-                if running.response is not None:
-                    self._note_end(running.response)
-                return
-            running.due_s += step[0]
-            running.events = step[1]
+    def _let_happen(self) -> None:
+        for run, events in self._timeline.happen(self._now_s):
+            self._emit(*events)
+            response = self._responses.get(run)
+            if response is not None:
+                self._note_sound(response)
+                if run.is_over:
+                    self._note_end(self._responses.pop(run))
 
-    def _note_sound(self, running: _Running) -> None:
-        """Keep track of when a listener who plays in real time would have heard the end of it."""
-        spoken_ms = running.response.spoken_ms if running.response else 0.0
-        if spoken_ms > running.noted_ms:
+    def _note_sound(self, response: Response) -> None:
+        """Keep track of when a listener who plays in real time will have heard the end of it."""
+        sent_ms = response.take_sent_ms()
+        if sent_ms:
             self._has_spoken = True
-            self._playing_until_s = max(self._now_s, self._playing_until_s) + (spoken_ms - running.noted_ms) / 1000
-            running.noted_ms = spoken_ms
+            self._playing_until_s = max(self._now_s, self._playing_until_s) + sent_ms / 1000
 
     def _note_end(self, response: Response) -> None:
         if response.in_conversation:

@@ -6,13 +6,12 @@ The simulator recognises no words and does not pretend to: the transcript says h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from relay.simulator.conversation import Event, Item, event
 from relay.simulator.ids import Ids
 from relay.simulator.pcm import duration_ms
-from relay.simulator.responses import Step
+from relay.simulator.timeline import Steps
 from relay.simulator.usage import text_tokens, user_audio_tokens
 from relay.simulator.voices import heard
 
@@ -21,24 +20,24 @@ LISTENING_S = 0.6
 BILLED_BY_TIME = ("whisper-1", "gpt-transcribe", "gpt-live-transcribe", "gpt-realtime-whisper")
 
 
-def transcription(ids: Ids, item: Item, settings: dict[str, Any], *, logprobs: bool, pace: float) -> Iterator[Step]:
+def transcription(ids: Ids, item: Item, settings: dict[str, Any], *, logprobs: bool, pace: float) -> Steps:
     """`settings` is the session's `audio.input.transcription`. Deltas, then completed; the item gets the text."""
     model = settings.get("model") or "whisper-1"
     text = heard(item.pcm)
     names = {"item_id": item.id, "content_index": 0}
     # whisper-1 says everything at once.
     pieces = [text] if model == "whisper-1" else [" " + word if n else word for n, word in enumerate(text.split())]
-    yield LISTENING_S / pace, []
+    yield LISTENING_S / pace
     for piece in pieces:
         extra = {"logprobs": [_logprob(piece)]} if logprobs else {}
         delta = event("conversation.item.input_audio_transcription.delta", delta=piece, **names, **extra)
-        yield 0.0, [delta]
+        yield [delta]
     if model == "gpt-4o-transcribe-diarize":
-        yield 0.0, [_segment(ids, item, text)]
+        yield [_segment(ids, item, text)]
     item.value["content"][0]["transcript"] = text
     extra = {"logprobs": [_logprob(piece) for piece in pieces]} if logprobs else {}
     kind = "conversation.item.input_audio_transcription.completed"
-    yield 0.0, [event(kind, transcript=text, usage=_usage(model, item.pcm, text), **names, **extra)]
+    yield [event(kind, transcript=text, usage=_usage(model, item.pcm, text), **names, **extra)]
 
 
 def _segment(ids: Ids, item: Item, text: str) -> Event:

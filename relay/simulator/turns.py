@@ -6,8 +6,8 @@ Theory of operation
     both. The floor is the lowest level of the last 4 s, so a fan or a hum becomes floor however loud it is, while
     speech, which dips between syllables, never does.
     To begin a turn loudness is not enough: three of the last six hops must be voiced as well. A voiced hop repeats
-    itself at the pitch of a voice (autocorrelation, 70 to 400 Hz) and is more than one single tone. Hiss, clicks, knocks
-    and beeps are not. Whispering is not either; the live service's model is better than this.
+    itself at the pitch of a voice (autocorrelation, 70 to 400 Hz) and is more than one single tone. Hiss, clicks,
+    knocks and beeps are not. Whispering is not either; the live service's model is better than this.
     To go on, loudness is enough. The turn ends after `silence_duration_ms` without a loud hop.
     While an answer is being played (`echo`) the gate is 10 dB higher and five voiced hops are needed: what comes back
     from a loudspeaker is fainter than a person.

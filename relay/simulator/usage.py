@@ -26,23 +26,29 @@ Usage = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
+    """A number of tokens, by what they stand for."""
+
     text: int = 0
     audio: int = 0
 
     @property
     def total(self) -> int:
+        """Both kinds."""
         return self.text + self.audio
 
 
 def text_tokens(text: str) -> int:
+    """Tokens of a text, estimated."""
     return math.ceil(len(text) / LETTERS_PER_TOKEN)
 
 
 def user_audio_tokens(pcm: bytes) -> int:
+    """Tokens of what a person said."""
     return math.ceil(duration_ms(pcm) / USER_MS_PER_TOKEN)
 
 
 def assistant_audio_tokens(pcm: bytes) -> int:
+    """Tokens of what the model said."""
     return math.ceil(duration_ms(pcm) / ASSISTANT_MS_PER_TOKEN)
 
 
@@ -52,9 +58,9 @@ def context_tokens(instructions: str, tools: list[Any], items: Iterable[Item]) -
     audio = 0
     for item in items:
         rate = assistant_audio_tokens if item.value.get("role") == "assistant" else user_audio_tokens
-        audio += rate(item.pcm)
+        audio += rate(item.audio)
         # A transcript of user audio was made beside the conversation; the model reads the audio.
-        has_sound = bool(item.pcm) and item.value.get("role") == "user"
+        has_sound = bool(item.length) and item.value.get("role") == "user"
         text += 0 if has_sound else text_tokens(item.text + str(item.value.get("arguments", "")))
     return Tokens(text, audio)
 

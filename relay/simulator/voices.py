@@ -38,7 +38,8 @@ SPOKEN_LETTERS_MAX = 2_000
 
 
 def parrot_transcript(pcm: bytes) -> str:
-    return f"(parrot) {heard(pcm)}"
+    """The transcript of what the parrot says."""
+    return f"(parrot) {heard(pcm)[1:-1]}"
 
 
 def heard(pcm: bytes) -> str:
