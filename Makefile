@@ -10,7 +10,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What the installed package is built from; a change of any of these installs again.
-SOURCES := pyproject.toml $(wildcard setup.py native/*.c native/*.h native/*.py native/*.txt)
+SOURCES := pyproject.toml $(wildcard setup.py native/*.[ch] native/binding/*)
 PACKAGE := $(shell find relay static -type f -not -name '*.so' -not -path '*/__pycache__/*')
 
 .DEFAULT_GOAL := help
@@ -62,7 +62,7 @@ pytest: $(VENV)/.develop $(VENV)/.tools
 	@$(BIN)/python -m pytest $(ARGS)
 
 dist/relay: relay.spec $(SOURCES) $(PACKAGE) | $(VENV)/.develop
-	@$(BIN)/python -m PyInstaller --noconfirm --clean --log-level WARN --workpath build/binary --distpath dist relay.spec
+	@$(BIN)/python -m PyInstaller --noconfirm --clean --log-level ERROR --workpath build/binary --distpath dist relay.spec
 	@ls -l $@
 
 $(BIN)/python:
@@ -81,7 +81,6 @@ $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-# Quoted, because [ ] mean something to a shell.
 $(VENV)/.develop: $(BIN)/python $(SOURCES)
 	@echo "Installing relay with what its tests need ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[test,lint,bench]'

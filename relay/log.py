@@ -11,7 +11,7 @@ Rules:
   no peer decides how much is written.
 - One event is one line of text (a traceback follows it, indented). Control characters are escaped: what a browser
   sends cannot forge a line or move a terminal's cursor.
-- What libraries log through `logging` or `warnings` comes out here too; below warning only at level debug.
+- What libraries log through `logging` or `warnings` comes out here too; their info only at level debug.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class _FromLogging(logging.Handler):
 def _route_libraries(level: Level) -> None:
     root = logging.getLogger()
     root.handlers = [_FromLogging()]
-    root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    root.setLevel(logging.INFO if level == "debug" else logging.WARNING)  # their debug is a line per frame
     logging.captureWarnings(True)
     # A deprecation inside a library helps nobody who runs relay: heard at level debug only.
     logging.getLogger("py.warnings").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)

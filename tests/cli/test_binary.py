@@ -9,6 +9,7 @@ import struct
 import subprocess
 import urllib.request
 import wave
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,19 @@ def spoken() -> bytes:
         return samples
 
 
-async def speak(browser: FakeBrowser, samples: bytes) -> None:
+class Caller(FakeBrowser):
+    """A client that talks and reports from two tasks: one message at a time on the wire."""
+
+    async def send(self, message: str | bytes) -> None:
+        async with self.writing:
+            await super().send(message)
+
+    @cached_property
+    def writing(self) -> trio.Lock:
+        return trio.Lock()
+
+
+async def speak(browser: Caller, samples: bytes) -> None:
     """Talk as a microphone does: a frame every 20 ms, and silence when nothing is said."""
     size = int(RATE_HZ * FRAME_S) * 2
     said_at = trio.current_time()
@@ -53,7 +66,7 @@ async def speak(browser: FakeBrowser, samples: bytes) -> None:
         await trio.sleep_until(said_at + (number + 1) * FRAME_S)
 
 
-async def hear_one_answer(browser: FakeBrowser) -> tuple[bytes, int]:
+async def hear_one_answer(browser: Caller) -> tuple[bytes, int]:
     """Collect the audio of the first answer; say how many samples relay says there were."""
     heard = b""
     while True:
@@ -75,7 +88,7 @@ async def converse(relay: RelayProcess, samples: bytes) -> tuple[bytes, int]:
     stream = await trio.open_tcp_stream("127.0.0.1", relay.port)
     origin = relay.url.rstrip("/")
     async with stream, trio.open_nursery() as nursery:
-        browser = await FakeBrowser.dial(stream, host=f"127.0.0.1:{relay.port}", headers=[("Origin", origin)])
+        browser = await Caller.dial(stream, host=f"127.0.0.1:{relay.port}", headers=[("Origin", origin)])
         assert browser.subprotocol == "relay.v1"
         audio = {"encoding": "s16le", "rate_hz": RATE_HZ}
         await browser.send_json({"type": "relay.start", "audio": {"input": audio, "output": audio}})
