@@ -8,8 +8,8 @@
  *                0.97 ms. An equiripple filter of this length (10 k / 12 k, 83 dB) has a steeper edge, but its lobes do
  *                not fall, and 0.024 dB of ripple.
  *   going up     cut at the old Nyquist frequency, where every up-th tap is exactly zero, so that phase 0 is the input
- *                itself. 32 taps and 80 dB when up is whole; else 40 taps and 100 dB, because the images of 997 Hz count
- *                in the SNR as soon as the phases do not repeat.
+ *                itself. Twice the rate: 32 taps, 84 dB, the window's length tried for the best SNR. Else 40 taps and
+ *                100 dB, because the more phases there are, the more their small differences count in the SNR.
  *
  * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate, with a
  * short filter (what it lets alias lies where the second stage removes it), then the rest. That costs a fraction of the
@@ -26,8 +26,9 @@
 #define DOWN_TAPS_PER_OUTPUT 48
 #define DOWN_CUT 0.929     /* of the output's Nyquist frequency: (10 kHz + 12.5 kHz) / 2 = 11.25 less a margin, over 12 */
 #define DOWN_STOP_DB 84.0
-#define UP_WHOLE_TAPS 32
-#define UP_WHOLE_STOP_DB 80.0
+#define DOUBLE_TAPS 32
+#define DOUBLE_STOP_DB 84.0
+#define DOUBLE_INSET 0.25
 #define UP_TAPS 40
 #define UP_STOP_DB 100.0
 #define PRE_STOP_DB 90.0
@@ -45,15 +46,23 @@ static double bessel_i0(double x) {
     return sum;
 }
 
+/* What a stage's filter shall be. */
+struct recipe {
+    uint32_t taps;
+    double cut; /* in cycles per input sample; 0.5 is the input's Nyquist frequency */
+    double stop_db;
+    double inset; /* the window ends so far inside the outermost taps' far side, in samples */
+};
+
 struct prototype {
     double half; /* half the window's length, in input samples */
     double cut;  /* in cycles per input sample */
     double beta, scale;
 };
 
-static struct prototype kaiser(double taps, double cut, double stop_db) {
-    const double beta = 0.1102 * (stop_db - 8.7); /* Kaiser's formula above 50 dB */
-    return (struct prototype){taps / 2.0, cut, beta, 2.0 * cut / bessel_i0(beta)};
+static struct prototype kaiser(struct recipe recipe) {
+    const double beta = 0.1102 * (recipe.stop_db - 8.7); /* Kaiser's formula above 50 dB */
+    return (struct prototype){recipe.taps / 2.0 - recipe.inset, recipe.cut, beta, 2.0 * recipe.cut / bessel_i0(beta)};
 }
 
 /* The prototype at `t` input samples from its centre. */
@@ -65,27 +74,28 @@ static double tap_at(const struct prototype *proto, double t) {
     return proto->scale * sinc * bessel_i0(proto->beta * sqrt(inside));
 }
 
-/* One row: taps at offset - j, scaled so that a constant passes unchanged. Then the images of what lies near 0 Hz vanish
- * too, as far as floats go. */
-static void design_row(float *row, uint32_t taps, const struct prototype *proto, double offset) {
-    double value[FILTER_MAX_TAPS], sum = 0.0;
-    for (uint32_t j = 0; j < taps; j++) sum += value[j] = tap_at(proto, offset - (double)j);
-    for (uint32_t j = 0; j < taps; j++) row[j] = (float)(value[j] / sum);
-}
-
 /* Decimation reads its input in `down` planes, plane p holding samples p, p + down, ...; so do its taps. */
 static void design_decimator(struct filter_stage *stage, const struct prototype *proto) {
-    float row[FILTER_MAX_TAPS];
-    design_row(row, stage->taps, proto, (stage->taps - 1) / 2.0);
     const uint32_t each = stage->taps / stage->down;
-    for (uint32_t j = 0; j < stage->taps; j++) stage->coef[j % stage->down * each + j / stage->down] = row[j];
+    const double middle = (stage->taps - 1) / 2.0;
+    for (uint32_t j = 0; j < stage->taps; j++)
+        stage->coef[j % stage->down * each + j / stage->down] = (float)tap_at(proto, middle - j);
 }
 
 /* Row r is the filter for an output r / rows of a sample behind the window's middle. */
 static void design_rows(struct filter_stage *stage, const struct prototype *proto, uint32_t rows, uint32_t count) {
+    float *coef = stage->coef;
     for (uint32_t r = 0; r < count; r++)
-        design_row(stage->coef + (size_t)r * stage->taps, stage->taps, proto,
-                   stage->taps / 2.0 - 1.0 + (double)r / rows);
+        for (uint32_t j = 0; j < stage->taps; j++)
+            *coef++ = (float)tap_at(proto, stage->taps / 2.0 - 1.0 + (double)r / rows - j);
+}
+
+/* A constant passes with its level unchanged. Rows keep their proportions: scaled one by one they would disagree about
+ * every frequency but 0, and that is an image. */
+static void normalise(float *coef, size_t taps, size_t count) {
+    double sum = 0.0;
+    for (size_t i = 0; i < taps * count; i++) sum += (double)coef[i];
+    for (size_t i = 0; i < taps * count; i++) coef[i] = (float)((double)coef[i] * (double)count / sum);
 }
 
 /* ---- which stages ---- */
@@ -109,47 +119,48 @@ static enum filter_kind kind_of(uint32_t up, uint32_t down) {
     return up <= FILTER_MAX_PHASES ? FILTER_POLYPHASE : FILTER_BETWEEN;
 }
 
-/* Fills one stage. `taps` is a whole number of planes, or of vectors. Returns the size of its table in bytes, 0 when
- * there was no memory. */
-static size_t make_stage(struct filter_stage *stage, uint32_t up, uint32_t down, uint32_t taps, double cut,
-                         double stop_db) {
-    *stage = (struct filter_stage){.kind = kind_of(up, down), .up = up, .down = down, .taps = taps};
-    stage->primed = taps - (down + up - 1) / up;
-    uint32_t count = up;
+/* Fills one stage; recipe.taps is a whole number of planes, or of vectors. Returns the size of its table in bytes, 0
+ * when there was no memory. */
+static size_t make_stage(struct filter_stage *stage, uint32_t up, uint32_t down, struct recipe recipe) {
+    *stage = (struct filter_stage){.kind = kind_of(up, down), .up = up, .down = down, .taps = recipe.taps};
+    stage->primed = recipe.taps - (down + up - 1) / up;
+    uint32_t count = up, rows = up;
     if (stage->kind == FILTER_BETWEEN) {
-        stage->rows = FILTER_BETWEEN_ROWS;
-        count = FILTER_BETWEEN_ROWS + 1;
+        stage->rows = rows = FILTER_BETWEEN_ROWS;
+        count = rows + 1;
     }
-    const size_t bytes = (size_t)count * taps * sizeof *stage->coef;
+    const size_t bytes = (size_t)count * recipe.taps * sizeof *stage->coef;
     stage->coef = malloc(bytes);
     if (!stage->coef) return 0;
-    const struct prototype proto = kaiser(taps, cut, stop_db);
+    const struct prototype proto = kaiser(recipe);
     if (stage->kind == FILTER_DECIMATE)
         design_decimator(stage, &proto);
     else
-        design_rows(stage, &proto, stage->rows ? stage->rows : up, count);
+        design_rows(stage, &proto, rows, count);
+    /* with the cut at 0.5 the row of phase 0 is 1 among zeros already, and stays exactly that */
+    if (recipe.cut < 0.5) normalise(stage->coef, recipe.taps, count);
     return bytes;
 }
 
 static size_t make_main_stage(struct filter_stage *stage, uint32_t in_hz, uint32_t out_hz) {
     const uint32_t divisor = common_divisor(in_hz, out_hz);
     const uint32_t up = out_hz / divisor, down = in_hz / divisor;
+    if (up == 2 && down == 1)
+        return make_stage(stage, up, down, (struct recipe){DOUBLE_TAPS, 0.5, DOUBLE_STOP_DB, DOUBLE_INSET});
+    if (up > down) return make_stage(stage, up, down, (struct recipe){UP_TAPS, 0.5, UP_STOP_DB, 0.0});
     const double ratio = (double)in_hz / out_hz;
-    if (up > down) /* the cut is the input's Nyquist frequency */
-        return down == 1 ? make_stage(stage, up, down, UP_WHOLE_TAPS, 0.5, UP_WHOLE_STOP_DB)
-                         : make_stage(stage, up, down, UP_TAPS, 0.5, UP_STOP_DB);
     const uint32_t taps = up == 1 ? DOWN_TAPS_PER_OUTPUT * down : round_up(DOWN_TAPS_PER_OUTPUT * ratio, 8);
-    return make_stage(stage, up, down, taps, DOWN_CUT / 2.0 / ratio, DOWN_STOP_DB);
+    return make_stage(stage, up, down, (struct recipe){taps, DOWN_CUT / 2.0 / ratio, DOWN_STOP_DB, 0.0});
 }
 
 /* Down by `factor`, leaving `left` times the output rate. Its stop band starts where an alias would fall below the point
  * from which the main stage stops everything: 12.5 / 12 of the output's Nyquist frequency. */
 static size_t make_pre_stage(struct filter_stage *stage, uint32_t factor, double left) {
-    const double kept = 12.5 / 12.0 / 2.0;            /* in output rates */
-    const double in = left * factor;                  /* the input rate, likewise */
-    const double width = left - 2.0 * kept;           /* from `kept` to its mirror image */
+    const double kept = 12.5 / 12.0 / 2.0;  /* in output rates */
+    const double in = left * factor;        /* the input rate, likewise */
+    const double width = left - 2.0 * kept; /* from `kept` to its mirror image */
     const double taps = 1.0 + (PRE_STOP_DB - 7.95) / (14.36 * width / in); /* Kaiser's estimate */
-    return make_stage(stage, 1, factor, round_up(taps, factor), left / 2.0 / in, PRE_STOP_DB);
+    return make_stage(stage, 1, factor, (struct recipe){round_up(taps, factor), left / 2.0 / in, PRE_STOP_DB, 0.0});
 }
 
 static int make_plan(struct filter_plan *plan, uint32_t in_hz, uint32_t out_hz) {

@@ -90,6 +90,13 @@ static void fir(float *dst, const float *src, size_t stride, const float *taps, 
 }
 
 #define GROUP 4
+#define ROW_GROUP 4
+
+static inline float sum_of(four low, four high) {
+    const four part = low + high;
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
 static inline void dot_group(float *sum, const float *const *x, const float *const *h, uint32_t taps) {
     four low[GROUP], high[GROUP];
     for (size_t g = 0; g < GROUP; g++) low[g] = high[g] = all(0);
@@ -98,9 +105,30 @@ static inline void dot_group(float *sum, const float *const *x, const float *con
             low[g] += load(x[g] + t) * load(h[g] + t);
             high[g] += load(x[g] + t + 4) * load(h[g] + t + 4);
         }
-    for (size_t g = 0; g < GROUP; g++) {
-        const four part = low[g] + high[g];
-        sum[g] = (part[0] + part[1]) + (part[2] + part[3]);
+    for (size_t g = 0; g < GROUP; g++) sum[g] = sum_of(low[g], high[g]);
+}
+
+static inline __attribute__((always_inline)) void dot_row_of(float *sum, const float *x, size_t step, const float *h,
+                                                             uint32_t taps, const size_t count) {
+    four low[ROW_GROUP], high[ROW_GROUP];
+    for (size_t g = 0; g < count; g++) low[g] = high[g] = all(0);
+    for (uint32_t t = 0; t < taps; t += 8) {
+        const four first = load(h + t), second = load(h + t + 4);
+#pragma GCC unroll 4
+        for (size_t g = 0; g < count; g++) {
+            low[g] += load(x + g * step + t) * first;
+            high[g] += load(x + g * step + t + 4) * second;
+        }
+    }
+    for (size_t g = 0; g < count; g++) sum[g] = sum_of(low[g], high[g]);
+}
+
+static inline void dot_row(float *sum, const float *x, size_t step, const float *h, uint32_t taps, size_t count) {
+    switch (count) { /* a constant count keeps the parts in registers */
+    case 4: dot_row_of(sum, x, step, h, taps, 4); break;
+    case 3: dot_row_of(sum, x, step, h, taps, 3); break;
+    case 2: dot_row_of(sum, x, step, h, taps, 2); break;
+    default: dot_row_of(sum, x, step, h, taps, 1);
     }
 }
 #include "poly_body.h"

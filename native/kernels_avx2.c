@@ -13,6 +13,21 @@
 
 /* ---- PCM16 ---- */
 
+static inline __m256 clip_eight(__m256 x) {
+    const __m256 number = _mm256_and_ps(x, _mm256_cmp_ps(x, x, _CMP_ORD_Q)); /* NaN to 0 */
+    return _mm256_max_ps(_mm256_min_ps(number, _mm256_set1_ps(1.0f)), _mm256_set1_ps(-1.0f));
+}
+
+static void load_f32_avx2(float *dst, const char *src, size_t n) {
+    size_t k = 0;
+    for (; k + 8 <= n; k += 8) {
+        __m256 x;
+        memcpy(&x, src + 4 * k, sizeof x);
+        _mm256_storeu_ps(dst + k, clip_eight(x));
+    }
+    load_f32(dst + k, src + 4 * k, n - k);
+}
+
 static inline __m256i sixteen(const float *src) {
     const __m256 scale = _mm256_set1_ps(32768.0f);
     /* |src| stays below 16 (input is clipped to 1 and no filter's taps sum to 16), so neither conversion overflows; the
@@ -73,7 +88,8 @@ static void store_s16(char *dst, const float *src, size_t n, struct level_sum *l
 
 /* ---- filters ---- */
 
-#define WIDE 6 /* vectors of outputs held at once: 48 samples; KERNEL_PAD >= 48 */
+/* The plain way: 48 outputs in registers, one load for each multiplication. Loads are what limits it. */
+#define WIDE 6
 
 static inline void fir_block(float *dst, const float *src, size_t stride, const float *taps, size_t planes,
                              size_t n_taps) {
@@ -87,22 +103,96 @@ static inline void fir_block(float *dst, const float *src, size_t stride, const 
     for (size_t i = 0; i < WIDE; i++) _mm256_storeu_ps(dst + 8 * i, sum[i]);
 }
 
+/* The fast way, when a plane has 8 * Q taps. Every eighth tap, Q of them, stays in a register, and the input streams by,
+ * eight samples at a time: vector s is the first of output block s, the second of block s - 1, and so on, so that one
+ * load serves Q multiplications. Block s lives in sum[s % Q] and is finished by vector s + Q - 1. Eight such sweeps, one
+ * for each remainder of the tap's number, make a plane. */
+static inline __attribute__((always_inline)) void sweep(float *dst, const float *src, const float *taps, const size_t Q,
+                                                        size_t blocks, int add) {
+    __m256 tap[WIDE], sum[WIDE];
+#pragma GCC unroll 6
+    for (size_t q = 0; q < Q; q++) {
+        tap[q] = _mm256_broadcast_ss(taps + 8 * q);
+        sum[q] = _mm256_setzero_ps();
+    }
+    for (size_t first = 0; first < blocks + Q - 1; first += Q) {
+#pragma GCC unroll 6
+        for (size_t j = 0; j < Q; j++) {
+            const __m256 x = _mm256_loadu_ps(src + 8 * (first + j));
+            sum[j] = _mm256_mul_ps(tap[0], x);
+#pragma GCC unroll 6
+            for (size_t q = 1; q < Q; q++) sum[(j + Q - q) % Q] = _mm256_fmadd_ps(tap[q], x, sum[(j + Q - q) % Q]);
+            if (first + j + 1 < Q) continue; /* blocks before the first one */
+            float *const out = dst + 8 * (first + j + 1 - Q);
+            const __m256 done = sum[(j + 1) % Q];
+            _mm256_storeu_ps(out, add ? _mm256_add_ps(_mm256_loadu_ps(out), done) : done);
+        }
+    }
+}
+
+/* Blocks are counted up to a multiple of Q twice (n to 8, then the stream): at most 7 + 8 * (Q - 1) floats too many are
+ * written, and 8 * Q + 6 too many read: with Q <= 6 both within KERNEL_PAD. */
+static inline __attribute__((always_inline)) void sweeps(float *dst, const float *src, size_t stride, const float *taps,
+                                                         size_t planes, const size_t Q, size_t n) {
+    for (size_t p = 0; p < planes; p++)
+        for (size_t r = 0; r < 8; r++)
+            sweep(dst, src + p * stride + r, taps + p * 8 * Q + r, Q, (n + 7) / 8, p + r > 0);
+}
+
 static void fir(float *dst, const float *src, size_t stride, const float *taps, size_t planes, size_t n_taps,
                 size_t n) {
-    for (size_t k = 0; k < n; k += 8 * WIDE) fir_block(dst + k, src + k, stride, taps, planes, n_taps);
+    if (n_taps == 48)
+        sweeps(dst, src, stride, taps, planes, 6, n);
+    else if (n_taps == 40)
+        sweeps(dst, src, stride, taps, planes, 5, n);
+    else if (n_taps == 32)
+        sweeps(dst, src, stride, taps, planes, 4, n);
+    else
+        for (size_t k = 0; k < n; k += 8 * WIDE) fir_block(dst + k, src + k, stride, taps, planes, n_taps);
 }
 
 #define GROUP 4
+#define ROW_GROUP 6 /* 44.1 -> 24 kHz has six outputs a phase in 20 ms */
 
-/* Four dot products side by side, then one tree of additions that leaves their four sums in one vector. */
+/* The sums of four vectors, side by side: ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)) of each. */
+static inline __m128 four_sums(__m256 a, __m256 b, __m256 c, __m256 d) {
+    const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
+}
+
 static inline void dot_group(float *sum, const float *const *x, const float *const *h, uint32_t taps) {
     __m256 part[GROUP];
     for (size_t g = 0; g < GROUP; g++) part[g] = _mm256_setzero_ps();
     for (uint32_t t = 0; t < taps; t += 8)
         for (size_t g = 0; g < GROUP; g++)
             part[g] = _mm256_fmadd_ps(_mm256_loadu_ps(x[g] + t), _mm256_loadu_ps(h[g] + t), part[g]);
-    const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(part[0], part[1]), _mm256_hadd_ps(part[2], part[3]));
-    _mm_storeu_ps(sum, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
+    _mm_storeu_ps(sum, four_sums(part[0], part[1], part[2], part[3]));
+}
+
+static inline __attribute__((always_inline)) void dot_row_of(float *sum, const float *x, size_t step, const float *h,
+                                                             uint32_t taps, const size_t count) {
+    __m256 part[8];
+    for (size_t g = 0; g < 8; g++) part[g] = _mm256_setzero_ps();
+    for (uint32_t t = 0; t < taps; t += 8) {
+        const __m256 tap = _mm256_loadu_ps(h + t);
+#pragma GCC unroll 6
+        for (size_t g = 0; g < count; g++) part[g] = _mm256_fmadd_ps(_mm256_loadu_ps(x + g * step + t), tap, part[g]);
+    }
+    float all[8];
+    _mm_storeu_ps(all, four_sums(part[0], part[1], part[2], part[3]));
+    if (count > 4) _mm_storeu_ps(all + 4, four_sums(part[4], part[5], part[6], part[7]));
+    memcpy(sum, all, count * sizeof *sum);
+}
+
+static inline void dot_row(float *sum, const float *x, size_t step, const float *h, uint32_t taps, size_t count) {
+    switch (count) { /* a constant count keeps the parts in registers */
+    case 6: dot_row_of(sum, x, step, h, taps, 6); break;
+    case 5: dot_row_of(sum, x, step, h, taps, 5); break;
+    case 4: dot_row_of(sum, x, step, h, taps, 4); break;
+    case 3: dot_row_of(sum, x, step, h, taps, 3); break;
+    case 2: dot_row_of(sum, x, step, h, taps, 2); break;
+    default: dot_row_of(sum, x, step, h, taps, 1);
+    }
 }
 #include "poly_body.h"
 
@@ -183,7 +273,7 @@ static size_t decode_bulk(char *out, const char *text, size_t n) {
 
 const struct kernels relay_kernels_avx2 = {
     .simd = RELAY_SIMD_AVX2,
-    .load_f32 = load_f32,
+    .load_f32 = load_f32_avx2,
     .load_s16 = load_s16,
     .store_s16 = store_s16,
     .split = split,

@@ -43,13 +43,26 @@ static void fir(float *dst, const float *src, size_t stride, const float *taps, 
 }
 
 #define GROUP 4
-static inline void dot_group(float *sum, const float *const *x, const float *const *h, uint32_t taps) {
-    for (size_t g = 0; g < GROUP; g++) {
-        float part[8] = {0};
-        for (uint32_t t = 0; t < taps; t += 8)
-            for (size_t i = 0; i < 8; i++) part[i] += x[g][t + i] * h[g][t + i];
-        sum[g] = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+#define ROW_GROUP 4
+
+/* Four partial sums in names of their own, which is what makes the compiler keep them in registers. */
+static float dot(const float *restrict x, const float *restrict h, uint32_t taps) {
+    float a = 0, b = 0, c = 0, d = 0;
+    for (uint32_t t = 0; t < taps; t += 4) {
+        a += x[t] * h[t];
+        b += x[t + 1] * h[t + 1];
+        c += x[t + 2] * h[t + 2];
+        d += x[t + 3] * h[t + 3];
     }
+    return (a + b) + (c + d);
+}
+
+static inline void dot_group(float *sum, const float *const *x, const float *const *h, uint32_t taps) {
+    for (size_t g = 0; g < GROUP; g++) sum[g] = dot(x[g], h[g], taps);
+}
+
+static inline void dot_row(float *sum, const float *x, size_t step, const float *h, uint32_t taps, size_t count) {
+    for (size_t g = 0; g < count; g++) sum[g] = dot(x + g * step, h, taps);
 }
 #include "poly_body.h"
 

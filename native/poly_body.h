@@ -1,10 +1,10 @@
 /* The walk over phases, shared by every level. Before including it a level defines
- *   GROUP              outputs that it computes together
- *   dot_group(sum, x, h, taps)   sum[g] = x[g][0..taps) . h[g][0..taps) for g < GROUP, each sum by itself always in the
- *                      same order, so that it does not matter which outputs share a group.
+ *   GROUP, dot_group(sum, x, h, taps)       sum[g] = x[g][0..taps) . h[g][0..taps) for g < GROUP
+ *   ROW_GROUP, dot_row(sum, x, step, h, taps, count)   sum[g] = x[g * step ..] . h for g < count <= ROW_GROUP
+ * each sum always in the same order, in both, so that it does not matter which outputs are computed together.
  */
 
-/* Where one output reads, and what: samples from x, a row of taps, and how far to go towards the next row. */
+/* Where the next output's window starts, and its phase. */
 struct poly_walk {
     const float *src;
     uint32_t phase;
@@ -16,27 +16,38 @@ static inline void walk_on(struct poly_walk *walk, const struct poly_job *job) {
     walk->phase = (uint32_t)(next % job->up);
 }
 
+/* Outputs k, k + up, k + 2 up ... read the same row of taps, `down` samples further on each time. Taken together they load
+ * the row once, and the table passes through the cache once a block instead of once for every `up` outputs. */
+static void poly_rows(float *dst, const float *src, const struct poly_job *job, size_t n) {
+    struct poly_walk walk = {src, job->phase};
+    for (size_t k = 0; k < job->up && k < n; k++) {
+        const float *const row = job->coef + (size_t)walk.phase * job->taps, *x = walk.src;
+        float sum[ROW_GROUP];
+        for (size_t at = k; at < n; at += (size_t)ROW_GROUP * job->up) {
+            const size_t left = (n - at + job->up - 1) / job->up, count = left < ROW_GROUP ? left : ROW_GROUP;
+            dot_row(sum, x, job->down, row, job->taps, count);
+            for (size_t g = 0; g < count; g++) dst[at + g * job->up] = sum[g];
+            x += (size_t)count * job->down;
+        }
+        walk_on(&walk, job);
+    }
+}
+
+/* Fewer outputs than phases: in order. */
 static void poly_exact(float *dst, const float *src, const struct poly_job *job, size_t n) {
-    /* down/up split once, so that a step is an addition and a comparison */
-    const uint32_t step = job->down / job->up, rest = job->down % job->up;
-    uint32_t phase = job->phase;
+    struct poly_walk walk = {src, job->phase};
     for (size_t k = 0; k < n; k += GROUP) {
         const float *x[GROUP], *h[GROUP];
         float sum[GROUP];
         const size_t count = n - k < GROUP ? n - k : GROUP;
         for (size_t g = 0; g < GROUP; g++) {
-            x[g] = src; /* past the end of the job, the last output again: nothing outside is read */
-            h[g] = job->coef + (size_t)phase * job->taps;
-            if (g + 1 >= count && k + GROUP >= n) continue;
-            src += step;
-            phase += rest;
-            if (phase >= job->up) {
-                phase -= job->up;
-                src++;
-            }
+            x[g] = walk.src; /* past the end of the job, the last output again: nothing outside is read */
+            h[g] = job->coef + (size_t)walk.phase * job->taps;
+            if (g + 1 < count) walk_on(&walk, job);
         }
         dot_group(sum, x, h, job->taps);
         memcpy(dst + k, sum, count * sizeof *sum);
+        walk_on(&walk, job);
     }
 }
 
@@ -62,8 +73,10 @@ static void poly_between(float *dst, const float *src, const struct poly_job *jo
 }
 
 static void poly(float *dst, const float *src, const struct poly_job *job, size_t n) {
-    if (job->rows == 0)
-        poly_exact(dst, src, job, n);
-    else
+    if (job->rows)
         poly_between(dst, src, job, n);
+    else if (n >= 2 * (size_t)job->up)
+        poly_rows(dst, src, job, n);
+    else
+        poly_exact(dst, src, job, n);
 }

@@ -75,9 +75,7 @@ def native_info() -> NativeInfo:
     return NativeInfo(_SIMD_NAMES[_SIMD], lib.relay_live_handles(), lib.relay_table_bytes())  # type: ignore[arg-type]  # the table's values are the literals
 
 
-def check_append(
-    audio: bytes | str, *, _check: Any = lib.relay_base64_check
-) -> int:
+def check_append(audio: bytes | str, *, _check: Any = lib.relay_base64_check) -> int:
     """Return the byte count of PCM16 in strict base64; AudioDataError when it is not that."""
     if isinstance(audio, str):
         audio = _ascii(audio)
@@ -97,9 +95,7 @@ class Uplink:
         self._out = _new_buffer("char[]", _UPLINK_BUFFER_BYTES)
         self._buffer = ffi.buffer(self._out)
 
-    def push(
-        self, samples: bytes, *, _push: Any = lib.relay_uplink_push, _room: int = _UPLINK_BUFFER_BYTES
-    ) -> bytes:
+    def push(self, samples: bytes, *, _push: Any = lib.relay_uplink_push, _room: int = _UPLINK_BUFFER_BYTES) -> bytes:
         """Convert one frame of 1..MAX_FRAME_BYTES bytes; return the event, or b"" while there is no whole sample.
 
         NaN becomes silence, overload clips. AudioDataError leaves the state as it was.
