@@ -74,7 +74,7 @@ export class RelayAudio {
   /**
    * Acquire everything; frames flow from now on. Call it from a click: browsers start no sound without one.
    * @param {MicrophoneOptions} options
-   * @throws {RelayError} microphone_…, insecure_context, audio_blocked, audio_failed, stopped
+   * @throws {RelayError} microphone_…, insecure_context, audio_blocked, audio_unreachable, stopped
    */
   async open(options) {
     if (!globalThis.isSecureContext || !navigator.mediaDevices || !globalThis.AudioWorkletNode) {
@@ -153,7 +153,8 @@ export class RelayAudio {
       this.#capture = new AudioWorkletNode(context, "relay-capture", { outputChannelCount: [1] });
       this.#playback = new AudioWorkletNode(context, "relay-playback", { numberOfInputs: 0, outputChannelCount: [1] });
     } catch (cause) {
-      throw new RelayError("audio_failed", "The browser could not load the audio code. Reload the page.", { cause });
+      const message = "The audio code could not be loaded. Check that the server runs, then try again.";
+      throw new RelayError("audio_unreachable", message, { cause });
     }
     for (const node of [this.#capture, this.#playback]) {
       node.connect(context.destination);

@@ -6,7 +6,7 @@
 Rules:
 - The browser is the system's (Debian's chromium); nothing is downloaded. A missing browser is an error when CI=true.
 - Every browser has a new, empty profile. What the microphone hears is a file, played once.
-- The page is watched by spy.js and tap.js, which the test brings along; the product has no test hooks.
+- The page is watched by spy.js, which the test brings along; the product has no test hooks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Route, ViewportSize
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize
 
 from tests.browser.sound import Signal, resample
 
@@ -93,7 +93,6 @@ class VoicePage:
         self.page: Page = browser.new_page(viewport=viewport)
         self.page.set_default_timeout(DEADLINE_S * 1000)
         self.page.add_init_script(path=HERE / "spy.js")
-        self.page.route("**/static/test-tap.js", _serve_tap)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._on_console)
@@ -132,7 +131,7 @@ class VoicePage:
     def recording(self) -> Recording:
         """Everything that the page has played so far."""
         made = self.spy("spy.recording()")
-        assert made["gaps"] == 0, "the recorder missed something: its measure does not count"
+        assert made["missed"] == [], "the recorder missed something: its measure does not count"
         samples = np.frombuffer(base64.b64decode(made["audio"]), "<f4").astype(np.float64)
         return Recording(samples, int(made["rateHz"]))
 
@@ -146,7 +145,3 @@ class VoicePage:
         while not condition():
             assert time.monotonic() < ends_at, f"not within {deadline_s} s: {what}"
             self.wait(20)
-
-
-def _serve_tap(route: Route) -> None:
-    route.fulfill(path=HERE / "tap.js", content_type="text/javascript")

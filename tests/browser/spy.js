@@ -3,7 +3,7 @@
  * The product knows nothing of it. Everything is kept in window.spy.
  */
 (() => {
-  const spy = { tracks: [], contexts: [], sockets: [], violations: [], output: [], tapReady: null };
+  const spy = { tracks: [], contexts: [], sockets: [], violations: [], output: [] };
   window.spy = spy;
 
   document.addEventListener("securitypolicyviolation", (event) => {
@@ -33,45 +33,51 @@
     }
   };
 
-  // Everything that is connected to the loudspeaker is connected to a recorder as well.
-  const taps = new Map();
+  // Everything that is connected to the loudspeaker is connected to a recorder as well. (Playwright cannot hand a
+  // worklet to the page past its CSP, so the recorder is a ScriptProcessor; a ramp beside the sound numbers the samples,
+  // so that a buffer which the busy page missed is noticed.)
+  const BUFFER = 16384;
+  const LONGEST_S = 120;
+  const recorders = new Map();
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
-    if (target instanceof AudioDestinationNode) {
-      tapOf(this.context).then((tap) => connect.call(this, tap));
-    }
+    if (target instanceof AudioDestinationNode) connect.call(this, recorderOf(this.context), 0, 0);
     return connect.call(this, target, ...rest);
   };
 
-  function tapOf(context) {
-    if (!taps.has(context)) taps.set(context, (spy.tapReady = makeTap(context)));
-    return taps.get(context);
+  function recorderOf(context) {
+    if (!recorders.has(context)) recorders.set(context, makeRecorder(context));
+    return recorders.get(context);
   }
 
-  async function makeTap(context) {
-    await context.audioWorklet.addModule("/static/test-tap.js");
-    const tap = new AudioWorkletNode(context, "test-tap", { outputChannelCount: [1] });
-    tap.port.onmessage = ({ data }) => spy.output.push(data);
-    connect.call(tap, context.destination);
-    return tap;
+  function makeRecorder(context) {
+    const buffer = context.createBuffer(1, LONGEST_S * context.sampleRate, context.sampleRate);
+    buffer.getChannelData(0).forEach((_, i, ramp) => (ramp[i] = i));
+    const ramp = new AudioBufferSourceNode(context, { buffer });
+    const merger = new ChannelMergerNode(context, { numberOfInputs: 2 });
+    const recorder = context.createScriptProcessor(BUFFER, 2, 1);
+    recorder.onaudioprocess = ({ inputBuffer }) => {
+      const frame = inputBuffer.getChannelData(1)[0];
+      spy.output.push({ frame, samples: inputBuffer.getChannelData(0).slice() });
+    };
+    connect.call(ramp, merger, 0, 1);
+    connect.call(merger, recorder);
+    connect.call(recorder, context.destination);
+    ramp.start();
+    return merger;
   }
 
-  /** All that was played, as base64 of float32, and whether the recorder missed nothing. */
+  /** All that was played, as base64 of float32, and the places where the recorder missed a buffer. */
   spy.recording = () => {
-    const total = spy.output.reduce((sum, { samples }) => sum + samples.length, 0);
-    const all = new Float32Array(total);
-    let at = 0;
-    let gaps = 0;
-    spy.output.forEach(({ frame, samples }, i) => {
-      const before = spy.output[i - 1];
-      if (before && before.frame + before.samples.length !== frame) gaps += 1;
-      all.set(samples, at);
-      at += samples.length;
-    });
+    const end = spy.output.reduce((last, { frame, samples }) => Math.max(last, frame + samples.length), 0);
+    const all = new Float32Array(end);
+    for (const { frame, samples } of spy.output) all.set(samples, frame);
+    const starts = new Set(spy.output.map(({ frame }) => frame));
+    const missed = Array.from({ length: end / BUFFER }, (_, i) => i * BUFFER).filter((frame) => !starts.has(frame));
     let text = "";
     const bytes = new Uint8Array(all.buffer);
     for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
-    return { audio: btoa(text), gaps, rateHz: spy.contexts.at(-1)?.sampleRate ?? 0 };
+    return { audio: btoa(text), missed, rateHz: spy.contexts.at(-1)?.sampleRate ?? 0 };
   };
 
   spy.alive = () => ({

@@ -244,7 +244,8 @@ def test_an_underrun_is_told_from_an_end_and_makes_the_buffer_longer(modules: Mo
 def test_a_full_ring_refuses_and_overwrites_nothing(modules: Modules) -> None:
     result = play(
         modules,
-        """const taken = [ones(400), ones(200).fill(9), ones(100)].map((samples, i) => queue.push(1, i && 400, samples));
+        """const parts = [ones(400), ones(200).fill(9), ones(100)];
+        const taken = parts.map((samples, i) => queue.push(1, i && 400, samples));
         queue.finish(1);
         return { taken, most: Math.max(...block(queue, 600)), position: queue.position };""",
     )

@@ -1,6 +1,6 @@
 """A person speaks, is heard, hears the answer, and interrupts it: real Chromium, real `relay serve`, real speech.
 
-What passed upstream was written down by upstream_tap.py, what was played by tap.js; neither shares code with relay.
+What passed upstream was written down by upstream_tap.py, what was played by spy.js; neither shares code with relay.
 """
 
 from __future__ import annotations

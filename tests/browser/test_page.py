@@ -1,0 +1,299 @@
+"""What the page promises beside the sound: it gives everything back, says what went wrong, and keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Playwright, WebSocketRoute
+
+from tests.browser.chromium import VoicePage, chromium
+from tests.browser.sound import microphone_file
+from tests.browser.upstream_tap import upstream_tap
+from tests.processes import RelayProcess, relay_process
+
+NOTHING = {"tracks": 0, "contexts": 0, "sockets": 0}
+RUNNING = {"tracks": 1, "contexts": 1, "sockets": 1}
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[RelayProcess]:
+    with relay_process("--upstream", "simulator") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    quiet = microphone_file(tmp_path_factory.mktemp("sound") / "quiet.wav", 60.0)
+    with chromium(playwright, quiet) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, relay: RelayProcess) -> Iterator[VoicePage]:
+    opened = VoicePage(browser, relay.url)
+    yield opened
+    opened.page.context.close()
+
+
+# -- everything is given back ------------------------------------------------------------------------------------------
+
+
+def test_stop_gives_back_microphone_sound_and_socket(page: VoicePage) -> None:
+    page.start()
+    assert page.alive == RUNNING
+    page.page.click("#stop")
+    page.wait_for_state("idle")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+    assert page.page.is_hidden("#banner"), "a person who pressed Stop needs no error"
+
+
+def test_the_end_of_the_socket_stops_everything_and_says_so(page: VoicePage) -> None:
+    page.start()
+    page.spy("spy.sockets.at(-1).close(4000)")
+    page.page.wait_for_selector("#banner")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+    assert page.page.is_enabled("#start")
+
+
+def test_a_server_that_restarts_says_so_and_everything_stops(browser: Browser) -> None:
+    with relay_process("--upstream", "simulator") as restarting:
+        page = VoicePage(browser, restarting.url)
+        page.start()
+        restarting.process.send_signal(signal.SIGTERM)
+        page.page.wait_for_selector("#banner")
+        assert "restarting" in page.text("#banner .message")
+        page.until(lambda: page.alive == NOTHING, "everything is given back")
+        page.page.context.close()
+
+
+def test_the_end_of_the_microphone_stops_everything_and_says_so(page: VoicePage) -> None:
+    page.start()
+    page.spy("spy.tracks.at(-1).dispatchEvent(new Event('ended'))")  # as when it is unplugged
+    page.page.wait_for_selector("#banner")
+    assert "microphone" in page.text("#banner .message")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+
+
+def test_leaving_the_page_ends_the_session(page: VoicePage) -> None:
+    page.start()
+    page.page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide'))")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+
+
+def test_stop_while_it_connects_leaves_nothing_behind(page: VoicePage) -> None:
+    page.page.evaluate("document.querySelector('#start').click(); document.querySelector('#stop').click()")
+    page.wait_for_state("idle")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+    page.wait(500)
+    assert page.alive == NOTHING, "nor does anything arrive late"
+
+
+def test_a_session_can_be_started_again(page: VoicePage) -> None:
+    for _ in range(3):
+        page.start()
+        page.page.click("#stop")
+        page.wait_for_state("idle")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+
+
+def test_a_refused_microphone_is_explained_and_opens_no_connection(playwright: Playwright, relay: RelayProcess) -> None:
+    with chromium(playwright, allow=False) as strict:
+        page = VoicePage(strict, relay.url)
+        page.page.click("#start")
+        page.page.wait_for_selector("#banner")
+        assert "may not use the microphone" in page.text("#banner .message")
+        assert page.spy("spy.sockets.length") == 0
+        page.until(lambda: page.alive == NOTHING, "everything is given back")
+
+
+# -- what went wrong ---------------------------------------------------------------------------------------------------
+
+
+def test_upstream_down_shows_a_countdown_and_retry_works_when_it_is_back(browser: Browser) -> None:
+    with upstream_tap() as upstream, relay_process("--upstream", upstream.url) as relay:
+        page = VoicePage(browser, relay.url)
+        page.page.click("#start")
+        page.page.wait_for_selector("#banner")
+        assert "cannot be reached" in page.text("#banner .message")
+        page.until(lambda: page.page.is_enabled("#banner .retry"), "the countdown ends")
+        page.page.click("#banner .retry")  # still down: the cool-down says how long to wait
+        page.page.wait_for_selector("#banner")
+        page.until(lambda: page.page.is_enabled("#banner .retry"), "the countdown ends", 35)
+        upstream.open()
+        page.page.click("#banner .retry")
+        page.wait_for_state("listening")
+        assert page.page.is_hidden("#banner")
+        assert upstream.connections == 1
+        page.page.context.close()
+
+
+def test_retry_counts_down_what_the_server_asked_for_and_never_presses_itself(page: VoicePage) -> None:
+    error = {"code": "relay_cooling_down", "message": "Wait.", "fatal": True, "retry_after_ms": 2500}
+    attempts: list[WebSocketRoute] = []
+
+    def cool_down(socket: WebSocketRoute) -> None:
+        def answer(_: str | bytes) -> None:
+            socket.send(json.dumps({"type": "error", "error": error}))
+            socket.close(code=4503)
+
+        attempts.append(socket)
+        socket.on_message(answer)
+
+    page.page.route_web_socket("**/v1/realtime", cool_down)
+    page.page.reload()
+    page.page.click("#start")
+    page.page.wait_for_selector("#banner")
+    assert page.text("#banner .retry").startswith("Retry in ")
+    assert page.page.is_disabled("#banner .retry")
+    page.until(lambda: page.page.is_enabled("#banner .retry"), "the countdown ends")
+    assert page.text("#banner .retry") == "Retry"
+    page.wait(1000)
+    assert len(attempts) == 1, "no reconnect without a person"
+
+
+def test_a_relay_that_is_gone_is_told_as_such(browser: Browser) -> None:
+    with relay_process("--upstream", "simulator") as leaving:
+        page = VoicePage(browser, leaving.url)
+    page.page.click("#start")
+    page.page.wait_for_selector("#banner")
+    assert "Check that the server runs" in page.text("#banner .message")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
+    page.page.context.close()
+
+
+def test_a_microphone_of_zeros_is_warned_of(playwright: Playwright, relay: RelayProcess, tmp_path: Path) -> None:
+    with chromium(playwright, microphone_file(tmp_path / "zeros.wav", 10.0, noise=False)) as browser:
+        page = VoicePage(browser, relay.url, voice_processing=False)
+        page.start()
+        page.page.wait_for_selector("#warnings [data-code=microphone_silent]")
+        assert "only silence" in page.text("#warnings")
+        assert page.state == "listening", "a warning ends nothing"
+
+
+def test_mute_is_no_reason_for_a_warning(page: VoicePage) -> None:
+    page.start()
+    page.page.click("#mute")
+    assert page.page.get_attribute("#mute", "aria-pressed") == "true"
+    page.wait(3000)
+    assert page.text("#warnings") == ""
+    assert page.text("#input-meter + output") == "silent"
+
+
+# -- text, log, policy, access -----------------------------------------------------------------------------------------
+
+
+def test_typed_text_is_answered_aloud_and_can_be_interrupted(page: VoicePage) -> None:
+    page.start()
+    page.page.fill("#text", "Tell me something long, please: one two three four five six seven eight nine ten.")
+    page.page.keyboard.press("Enter")
+    page.wait_for_state("speaking")
+    assert "Tell me something long" in page.text("#captions .user")
+    page.page.click("#interrupt")
+    page.wait_for_state("listening")
+    assert int(page.text("#to-silence").removesuffix(" ms")) < 200
+
+
+def test_the_page_keeps_to_itself(page: VoicePage, relay: RelayProcess) -> None:
+    page.start()
+    page.page.fill("#text", "hello")
+    page.page.keyboard.press("Enter")
+    page.wait_for_state("speaking")
+    page.page.click("#log-section summary")
+    page.page.locator("#log summary").last.click()
+    assert page.spy("spy.violations") == []
+    assert page.errors == []
+    assert {urlsplit(url).netloc for url in page.requests} == {f"127.0.0.1:{relay.port}"}
+    assert page.page.locator("[style], [onclick], style, script:not([src])").count() == 0
+
+
+def test_the_log_can_be_downloaded_and_holds_no_audio(page: VoicePage, tmp_path: Path) -> None:
+    page.start()
+    page.wait(2500)
+    page.page.click("#log-section summary")
+    with page.page.expect_download() as download:
+        page.page.click("#download")
+    path = tmp_path / "log.json"
+    download.value.save_as(path)
+    rows = json.loads(path.read_text())
+    listed = [row["type"] for row in rows]
+    assert listed[:2] == ["client connecting", "relay.start"]
+    assert {"session.created", "relay.ready", "per second"} <= set(listed)
+    assert not {"relay.level", "relay.played"} & set(listed), "what comes ten times a second is counted"
+    counted = [row["data"]["last"]["→ audio"]["frames"] for row in rows if row["type"] == "per second"]
+    assert counted[-1] == pytest.approx(50, abs=5)
+    assert page.page.locator("#log li").count() == len(rows)
+    assert page.spy("spy.violations") == []
+
+
+def test_everything_works_from_the_keyboard(page: VoicePage) -> None:
+    keyboard = page.page.keyboard
+    page.page.locator("#start").focus()
+    keyboard.press("Enter")
+    page.wait_for_state("listening")
+    assert focused(page) == "stop", "the focus moves on when its button is disabled"
+    reached = []
+    for _ in range(12):
+        keyboard.press("Tab")
+        reached.append(focused(page))
+    for control in ("mute", "text", "send", "microphone", "voice-processing"):
+        assert control in reached
+    page.page.locator("#stop").focus()
+    keyboard.press("Space")
+    page.wait_for_state("idle")
+    assert focused(page) == "start"
+
+
+def test_every_control_has_a_name_and_every_change_is_spoken(page: VoicePage) -> None:
+    tree = page.page.locator("body").aria_snapshot()
+    for part in ('button "Start"', 'button "Stop"', 'button "Mute"', 'textbox "Or type"', 'combobox "Microphone"'):
+        assert part in tree
+    assert 'checkbox "Voice processing"' in tree
+    assert 'meter "You"' in tree
+    assert 'meter "Answer"' in tree
+    assert page.page.locator("#state").get_attribute("role") == "status"
+    assert page.page.locator("#banner").get_attribute("role") == "alert"
+    assert page.page.locator("#announcer").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_can_be_read_in_light_and_dark(page: VoicePage, scheme: str) -> None:
+    page.page.set_viewport_size({"width": 360, "height": 740})
+    page.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.page.evaluate(CONTRAST) == []
+
+
+CONTRAST = """() => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const rgba = (color) => {
+        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const linear = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    const ground = (element) => {
+        for (; element; element = element.parentElement) {
+            const color = rgba(getComputedStyle(element).backgroundColor);
+            if (color[3] === 255) return color;
+        }
+        return [255, 255, 255];
+    };
+    const tooFaint = [];
+    for (const element of document.querySelectorAll("h1, h2, p, label, dt, dd, button, summary, .meter-row *")) {
+        if (element.disabled || !element.offsetParent || !element.textContent.trim()) continue;
+        const [a, b] = [light(rgba(getComputedStyle(element).color)), light(ground(element))];
+        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (contrast < 4.5) tooFaint.push(`${element.tagName} ${element.id} ${contrast.toFixed(2)}`);
+    }
+    return tooFaint;
+}"""
+
+
+def focused(page: VoicePage) -> str:
+    """Give the id of what has the focus."""
+    return str(page.page.evaluate("document.activeElement.id"))
