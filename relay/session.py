@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -84,6 +85,7 @@ class Session:
         self._client = client
         self._services = services
         self._config = services.config
+        self._cooldown = services.admission.cooldown
         self._uplink = UplinkQueue(services.config.uplink_queue_ms)
         self._upstream: UpstreamLeg | None = None
         self._reason: RelayError | None = None
@@ -148,6 +150,8 @@ class Session:
         if self._reason is not None:
             return
         self._reason = reason
+        if isinstance(reason, UpstreamError) and not isinstance(reason, UpstreamExpired | UpstreamCoolingDown):
+            self._cooldown.failed(reason, trio.current_time())
         self._work.cancel()
         self._speaking.deadline = trio.current_time() + self._config.close_deadline_s
         self._to_browser.ring()
@@ -177,17 +181,18 @@ class Session:
     # Down
 
     async def _converse(self) -> None:
-        cooldown = self._services.admission.cooldown
-        cooldown.check(trio.current_time())
-        try:
-            async with open_upstream(self._services.target, self._config, dial=self._services.dial) as leg:
-                await self._begin(leg)
-                cooldown.succeeded()
-                await self._hear_all(leg)
-        except UpstreamError as error:
-            if not isinstance(error, UpstreamExpired | UpstreamCoolingDown):
-                cooldown.failed(error, trio.current_time())
-            raise
+        self._cooldown.check(trio.current_time())
+        async with open_upstream(self._services.target, self._config, dial=self._services.dial) as leg:
+            # Guarded here, so that the reason is known before the way out closes the socket.
+            await self._guard(partial(self._converse_on, leg))
+
+    async def _converse_on(self, leg: UpstreamLeg) -> None:
+        await self._begin(leg)
+        while True:
+            self._hear(await leg.receive())
+            await self._browser.wait_room()
+            while self._client.queued_ms > self._config.downlink_queue_ms:
+                await self._taken.wait()
 
     async def _begin(self, leg: UpstreamLeg) -> None:
         try:
@@ -195,17 +200,11 @@ class Session:
                 await leg.begin(session_update(self._config), self._hear)
         except trio.TooSlowError:
             raise UpstreamTimeout(detail="no session in time") from None
+        self._cooldown.succeeded()
         self._upstream = leg
         await self._started.wait()
         self._apply(self._client.ready())
         self._connected.set()
-
-    async def _hear_all(self, leg: UpstreamLeg) -> None:
-        while True:
-            self._hear(await leg.receive())
-            await self._browser.wait_room()
-            while self._client.queued_ms > self._config.downlink_queue_ms:
-                await self._taken.wait()
 
     def _hear(self, text: str) -> None:
         self._apply(self._client.event(text, trio.current_time()))

@@ -24,7 +24,8 @@ that still waits for the lock has written nothing and may be cancelled freely.
 read, waiting for the lock would be the deadlock. So pongs and pings that are due lie in `_due`, one of each kind, and
 go out with whoever holds the lock. A peer may be owed several pongs; RFC 6455, 5.5.3 lets the last one stand for all.
 
-The first error is the reason. `_fail` keeps it, `receive` raises it from then on. If a send finds the pipe broken, the
+The first error is the reason. `_fail` keeps it, `receive` raises it from then on. After a violation of the peer's our
+own half still works, so that it can be told what was wrong before the Close frame. If a send finds the pipe broken, the
 reason may still lie unread on our side (a Close frame with a code, then a hang-up: that is how a wrong key is
 reported), so the send leaves the reading side alone and waits a moment for `receive` to find it.
 
@@ -179,18 +180,18 @@ class WebSocket:
         """
         next_ping_s = trio.current_time() + self._limits.ping_interval_s
         while True:
-            left_s = self._limits.silence_deadline_s - self._silence.seconds()
-            if left_s <= 0:
+            silent_at_s = trio.current_time() + self._limits.silence_deadline_s - self._silence.seconds()
+            if trio.current_time() >= silent_at_s:
                 await trio.lowlevel.checkpoint()
                 raise PeerSilent(f"no byte for {self._limits.silence_deadline_s:g} s")
             if trio.current_time() >= next_ping_s:
                 next_ping_s = trio.current_time() + self._limits.ping_interval_s
-                with trio.move_on_after(left_s):
+                with trio.move_on_at(silent_at_s):
                     await self._send_control("ping", self._frames.ping())
-            with trio.move_on_after(min(left_s, next_ping_s - trio.current_time())):
+            with trio.move_on_at(min(silent_at_s, next_ping_s)):
                 await self._failed.wait()
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Send a Close frame, wait for the peer's, close the stream: all within `close_deadline_s`.
@@ -297,7 +298,7 @@ class WebSocket:
     def _check_sendable(self) -> None:
         if isinstance(self._error, Closed):
             raise self._error.with_traceback(None)
-        if self._error is not None:
+        if self._error is not None and not isinstance(self._error, ProtocolViolation | MessageTooBig):
             raise Closed(ABNORMAL, "the connection failed") from self._error
         if self._close_sent or self._pipe_broken:
             raise Closed(ABNORMAL, "the connection is closing")

@@ -1,4 +1,4 @@
-"""A downlink that converts nothing: PCM16 in, the same PCM16 out, with a tail, so that accounts can be checked exactly."""
+"""A downlink that converts nothing: PCM16 in, the same out, with a tail, so that accounts can be checked exactly."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,36 +210,32 @@ steps = st.lists(
 )
 
 
+def step(table: Table, what: str, number: int, value: object, now_s: float) -> None:
+    """Do one step of a random conversation."""
+    count = value if isinstance(value, int) else 0
+    moves: dict[str, Callable[[], Decision | None]] = {
+        "audio": lambda: table.talk.audio(delta(f"item_{number}", count, response=f"resp_{number}")),
+        "done": lambda: table.talk.response_done(f"resp_{number}", str(value)),
+        "created": lambda: table.talk.response_created(f"resp_{number}"),
+        "speech": table.talk.speech_started,
+        "interrupt": table.talk.interrupt,
+        "send": lambda: table.send(now_s),
+        "played": lambda: table.talk.played(number, count, now_s),
+        "flushed": lambda: table.talk.flushed(table.talk.flushing, number, count),
+        "timeout": table.talk.end_flush,
+    }
+    table.do(moves[what]())
+
+
 @settings(max_examples=300, deadline=None)
 @given(steps)
 def test_no_sequence_truncates_an_item_twice_or_past_what_was_sent(sequence: list[tuple[str, int, object]]) -> None:
     table = Table()
     received: dict[str, int] = {}
     for index, (what, number, value) in enumerate(sequence):
-        now_s = index * 0.1
-        match what:
-            case "audio":
-                assert isinstance(value, int)
-                received[f"item_{number}"] = received.get(f"item_{number}", 0) + value
-                table.do(table.talk.audio(delta(f"item_{number}", value, response=f"resp_{number}")))
-            case "done":
-                table.do(table.talk.response_done(f"resp_{number}", str(value)))
-            case "created":
-                table.talk.response_created(f"resp_{number}")
-            case "speech":
-                table.do(table.talk.speech_started())
-            case "interrupt":
-                table.do(table.talk.interrupt())
-            case "send":
-                table.send(now_s)
-            case "played":
-                assert isinstance(value, int)
-                table.talk.played(number, value, now_s)
-            case "flushed":
-                assert isinstance(value, int)
-                table.answer(number, value)
-            case "timeout":
-                table.do(table.talk.end_flush())
+        if what == "audio":
+            received[f"item_{number}"] = received.get(f"item_{number}", 0) + int(str(value))
+        step(table, what, number, value, index * 0.1)
     items = [item for item, _ in table.truncates]
     assert len(items) == len(set(items))
     numbers = {key[0]: item.number for key, item in table.talk._items.items()}
