@@ -72,9 +72,9 @@ class Rig:
     services: Services
     upstream_streams: list[FaultyStream] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     reason: RelayError | None = None
     ended: trio.Event = field(default_factory=trio.Event)
-    ended_at_s: float = 0.0
     _upstream: FakeUpstream | None = None
     _dialled: trio.Event = field(default_factory=trio.Event)
 
@@ -204,6 +204,6 @@ async def _run_session(rig: Rig, language: Language) -> None:
     config = rig.services.config
     socket = wire.WebSocket(rig.browser_stream, role="server", limits=browser_limits(config), subprotocol="relay.v1")
     client = language(ClientSettings("relay_test", 24_000, config.turn_detection, config.lead_ms))
-    rig.reason = await Session("relay_test", BrowserLeg(socket), client, rig.services).run()
-    rig.ended_at_s = trio.current_time()
+    with rig.scope:
+        rig.reason = await Session("relay_test", BrowserLeg(socket), client, rig.services).run()
     rig.ended.set()
