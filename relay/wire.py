@@ -179,7 +179,7 @@ class WebSocket:
         count: what arrives then lies in the kernel, unseen. Raises whatever `receive` does when the connection ends.
         """
         next_ping_s = trio.current_time() + self._limits.ping_interval_s
-        while True:
+        while self._error is None:
             silent_at_s = trio.current_time() + self._limits.silence_deadline_s - self._silence.seconds()
             if trio.current_time() >= silent_at_s:
                 await trio.lowlevel.checkpoint()
@@ -190,8 +190,8 @@ class WebSocket:
                     await self._send_control("ping", self._frames.ping())
             with trio.move_on_at(min(silent_at_s, next_ping_s)):
                 await self._failed.wait()
-            if self._error is not None:
-                raise self._error.with_traceback(None)
+        await trio.lowlevel.checkpoint()
+        raise self._error.with_traceback(None)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Send a Close frame, wait for the peer's, close the stream: all within `close_deadline_s`.
