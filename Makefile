@@ -78,12 +78,12 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --editable .
 	@touch $@
 
 $(VENV)/.develop: $(BIN)/python $(SOURCES)
 	@echo "Installing relay with what its tests need ..."
-	@$(BIN)/python -m pip install --quiet --editable '.[test,lint,bench]'
+	@$(BIN)/python -m pip install --quiet --quiet --editable '.[test,lint,bench]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.tools: tests/tools.sh
