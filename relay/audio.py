@@ -3,12 +3,12 @@
     Uplink     the browser's samples in, a finished `input_audio_buffer.append` event out
     Downlink   a base64 delta in, samples for the browser out
 
-All audio is mono and little-endian. native/relay_native.h holds the rules, native/filter.c the filters; here is only what
-Python adds: errors, lifetimes and the out-buffer. There is no pure-Python fallback: the C path is the product.
+All audio is mono and little-endian. native/relay_native.h holds the rules, native/filter.c the filters; here is only
+what Python adds: errors, lifetimes and the out-buffer. There is no pure-Python fallback: the C path is the product.
 
-What makes a call cheap, each measured: samples go in as `bytes` straight into `const char *`; the out-buffer is kept, with
-one `ffi.buffer` over it, and a slice of that is the result; C functions are bound once, as default arguments. The GIL is
-released during a call, so an object must not be used by two threads at once.
+What makes a call cheap, each measured: samples go in as `bytes` straight into `const char *`; the out-buffer is kept,
+with one `ffi.buffer` over it, and a slice of that is the result; C functions are bound once, as default arguments. The
+GIL is released during a call, so an object must not be used by two threads at once.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _SIMD_NAMES: Final = {
 }
 _SIMD: Final[int] = lib.relay_init(max(_SIMD_NAMES))
 
-# Kept per session: the event of 20 ms at 24 kHz takes 1,327 bytes, 20 ms to the browser at 48 kHz in float 4,800. What is
-# larger gets a buffer of its own for that one call, so that a single huge delta does not stay in memory for an hour.
+# Kept per session: the event of 20 ms at 24 kHz takes 1,327 bytes, 20 ms to the browser at 48 kHz in float 4,800. What
+# is larger gets a buffer of its own for that one call, so that one huge delta does not stay in memory for an hour.
 _UPLINK_BUFFER_BYTES: Final = 3_072
 _DOWNLINK_BUFFER_BYTES: Final = 10_240
 
