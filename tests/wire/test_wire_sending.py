@@ -183,16 +183,17 @@ async def test_after_the_peers_close_nothing_is_sent(role: Role) -> None:
     assert linked.sent() == [(CLOSE, close_payload(4000))]
 
 
-async def test_after_a_violation_nothing_but_the_close_is_sent(role: Role) -> None:
+async def test_after_a_violation_the_peer_can_still_be_told_before_the_close(role: Role) -> None:
     linked = link(role)
     await linked.far.send_all(b"\xff\xff" + bytes(20))
     with pytest.raises(ProtocolViolation):
         await linked.ws.receive()
-    with pytest.raises(Closed):
-        await linked.ws.send("late")
+    await linked.ws.send("that was wrong")
     await linked.far.send_eof()
     await linked.ws.aclose(1002)
-    assert linked.sent() == [(CLOSE, close_payload(1002))]
+    with pytest.raises(Closed):
+        await linked.ws.send("late")
+    assert linked.sent() == [(TEXT, b"that was wrong"), (CLOSE, close_payload(1002))]
 
 
 async def test_a_ping_is_heard_while_a_send_is_stuck_and_answered_after_it(role: Role) -> None:
