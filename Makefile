@@ -50,10 +50,10 @@ clean: ## remove what was built; .venv stays (rm -rf .venv removes it)
 	@find relay tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 	@! test -f native/Makefile || $(MAKE) --no-print-directory -C native clean
 
-native-tests: $(VENV)/.develop $(VENV)/.tools
-	@$(MAKE) --no-print-directory -C native PYTHON=../$(BIN)/python test
-	@! command -v valgrind > /dev/null || $(MAKE) --no-print-directory -C native PYTHON=../$(BIN)/python valgrind
-	@! command -v clang > /dev/null || $(MAKE) --no-print-directory -C native PYTHON=../$(BIN)/python fuzz-brief
+native-tests: $(VENV)/.tools
+	@$(MAKE) --no-print-directory -C native test
+	@! tests/tools.sh valgrind || $(MAKE) --no-print-directory -C native valgrind
+	@! tests/tools.sh clang || $(MAKE) --no-print-directory -C native fuzz-brief
 
 gate: $(VENV)/.develop
 	@$(BIN)/python -m benchmarks.audio_path --gate

@@ -2,6 +2,7 @@
 # Makes sure that the programs which the tests use are there: Chromium for the page, valgrind and clang for the C code.
 #
 #   tests/tools.sh            installs what is missing, where it may (root, on a Debian-like machine)
+#   tests/tools.sh valgrind   says with its exit code whether that one is there
 #
 # Where it may not install, it says what is missing and how to get it; the tests that need it are then skipped. With
 # CI=true a missing program is an error: there, a skipped test would be a test that nobody ran.
@@ -36,6 +37,11 @@ install() {
 runtime() {
     version=$(clang -dumpversion 2> /dev/null) && echo "libclang-rt-${version%%.*}-dev"
 }
+
+if [ $# = 1 ]; then
+    present "$1"
+    exit
+fi
 
 missing=
 for tool in chromium valgrind clang; do
