@@ -61,6 +61,7 @@ class StaticFile:
 def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     """Return the application. `origins`: the Origin values that may open a voice session."""
     app = QuartTrio("relay", static_folder=None)
+    app.url_map.merge_slashes = False  # a redirect would repeat the Host header that somebody sent
     files = load_static(static_folder())
     admission = services.admission
 

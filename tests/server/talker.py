@@ -1,0 +1,109 @@
+"""A person with a microphone, as a program: speaks relay.v1 to a real relay, over trio-websocket.
+
+It shares no code with relay; docs/wire.md is what it was written from.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+from trio_websocket import WebSocketConnection, wrap_client_stream
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+HEADER = struct.Struct("<BBHIQ")
+
+
+def speech() -> tuple[np.ndarray, int]:
+    """Return a spoken sentence as float32 samples, and its rate."""
+    with wave.open(str(FIXTURES / "speech_16k.wav")) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return (pcm / 32768).astype("<f4"), file.getframerate()
+
+
+class Talker:
+    """One voice session. Texts that came are in `events`, the audio that came in `heard`, in order."""
+
+    def __init__(self, socket: WebSocketConnection, rate_hz: int) -> None:
+        self.socket = socket
+        self.rate_hz = rate_hz
+        self.events: list[dict[str, Any]] = []
+        self.heard: list[np.ndarray] = []
+        self._positions: dict[int, int] = {}
+
+    async def send(self, event: dict[str, Any]) -> None:
+        await self.socket.send_message(json.dumps(event))
+
+    async def start(self) -> dict[str, Any]:
+        """Send relay.start; return relay.ready."""
+        one = {"encoding": "f32le", "rate_hz": self.rate_hz}
+        await self.send({"type": "relay.start", "audio": {"input": one, "output": one}})
+        return await self.expect("relay.ready")
+
+    async def say(self, samples: np.ndarray) -> None:
+        """Speak at the pace of a microphone, 20 ms a frame."""
+        began_s, step = trio.current_time(), self.rate_hz // 50
+        for start in range(0, len(samples), step):
+            await trio.sleep_until(began_s + start / self.rate_hz)
+            await self.socket.send_message(samples[start : start + step].tobytes())
+
+    async def be_silent(self, seconds: float) -> None:
+        """Send silence, as an open microphone does."""
+        await self.say(np.zeros(int(seconds * self.rate_hz), "<f4"))
+
+    async def expect(self, kind: str) -> dict[str, Any]:
+        """Listen until an event of this type comes."""
+        while True:
+            message = await self.socket.get_message()
+            if isinstance(message, bytes):
+                self._hear(message)
+                continue
+            event: dict[str, Any] = json.loads(message)
+            self.events.append(event)
+            if event["type"] == kind:
+                return event
+
+    @property
+    def answer(self) -> np.ndarray:
+        """All audio that was heard."""
+        return np.concatenate(self.heard) if self.heard else np.zeros(0, "<f4")
+
+    def _hear(self, message: bytes) -> None:
+        kind, _, _, item, first_sample = HEADER.unpack_from(message)
+        assert kind == 1
+        assert first_sample == self._positions.get(item, 0), "frames of an item are consecutive"
+        samples = np.frombuffer(message, "<f4", offset=HEADER.size)
+        self._positions[item] = first_sample + len(samples)
+        self.heard.append(samples)
+
+
+@asynccontextmanager
+async def open_talker(port: int, rate_hz: int = 16_000) -> AsyncIterator[Talker]:
+    """Connect as the page does. The TCP stream is ours: trio-websocket leaves it to the garbage collector at times."""
+    headers = [("Origin", f"http://127.0.0.1:{port}")]
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    try:
+        async with trio.open_nursery() as nursery:
+            host = f"127.0.0.1:{port}"
+            socket = await wrap_client_stream(
+                nursery, stream, host, "/v1/realtime", subprotocols=["relay.v1"], extra_headers=headers
+            )
+            yield Talker(socket, rate_hz)
+            await socket.aclose()
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+def similarity(heard: np.ndarray, said: np.ndarray) -> float:
+    """Return the normalised correlation of two recordings at their best alignment, 1.0 for the same sound."""
+    length = 1 << (len(heard) + len(said)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(heard, length) * np.conj(np.fft.rfft(said, length)), length)
+    return float(np.max(product) / (np.linalg.norm(heard) * np.linalg.norm(said)))

@@ -1,0 +1,162 @@
+"""What a real `relay serve` does with what arrives before a session: each fault, and that it goes on serving."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import RelayProcess, relay_process
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[RelayProcess]:
+    with relay_process("--upstream", "simulator") as process:
+        yield process
+        assert process.process.poll() is None, "the server died"
+
+
+def exchange(relay: RelayProcess, request: bytes, *, until: bytes = b"") -> bytes:
+    """Send bytes on a new connection; return what comes back until `until` or the end."""
+    with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as connection:
+        connection.sendall(request)
+        received = b""
+        while not until or until not in received:
+            try:
+                chunk = connection.recv(65_536)
+            except ConnectionResetError:
+                break
+            if not chunk:
+                break
+            received += chunk
+        return received
+
+
+def get(relay: RelayProcess, path: str, *headers: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: relay", "Connection: close", *headers, "", ""]
+    return exchange(relay, "\r\n".join(lines).encode())
+
+
+def upgrade(relay: RelayProcess, *headers: str, path: str = "/v1/realtime", protocol: str = "relay.v1") -> bytes:
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: relay",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {key}",
+        *([f"Sec-WebSocket-Protocol: {protocol}"] if protocol else []),
+        *headers,
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def is_alive(relay: RelayProcess) -> bool:
+    return get(relay, "/healthz").endswith(b"ok\n")
+
+
+def own_origin(relay: RelayProcess) -> str:
+    return f"Origin: http://127.0.0.1:{relay.port}"
+
+
+def test_the_page_is_served_with_a_strict_policy(relay: RelayProcess) -> None:
+    answer = get(relay, "/").lower()
+    assert status(answer) == 200
+    assert b"content-security-policy: default-src 'none'; script-src 'self'" in answer
+    assert b"x-content-type-options: nosniff" in answer
+    assert b"unsafe" not in answer.split(b"\r\n\r\n")[0]
+
+
+def test_a_module_is_served_as_javascript(relay: RelayProcess) -> None:
+    assert b"content-type: text/javascript" in get(relay, "/static/relay-client.js")
+
+
+def test_a_file_that_has_not_changed_is_not_sent_again(relay: RelayProcess) -> None:
+    first = get(relay, "/static/relay-client.js")
+    etag = next(line for line in first.split(b"\r\n") if line.lower().startswith(b"etag:")).decode()[5:].strip()
+    again = get(relay, "/static/relay-client.js", f"If-None-Match: {etag}")
+    assert status(again) == 304
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../pyproject.toml", "/static/%2e%2e/relay/app.py", "/static//etc/passwd", "/no"]
+)
+def test_nothing_but_the_page_can_be_fetched(relay: RelayProcess, path: str) -> None:
+    assert status(get(relay, path)) == 404
+
+
+def test_health_and_readiness_answer(relay: RelayProcess) -> None:
+    assert status(get(relay, "/healthz")) == 200
+    assert status(get(relay, "/readyz")) == 200
+
+
+def test_the_own_page_is_admitted(relay: RelayProcess) -> None:
+    answer = exchange(relay, upgrade(relay, own_origin(relay)), until=b"\r\n\r\n")
+    assert status(answer) == 101
+    assert b"sec-websocket-protocol: relay.v1" in answer.lower()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1", "https://127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example",
+     "http://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}", ""],
+)  # fmt: skip
+def test_another_origin_is_refused_before_the_upgrade(relay: RelayProcess, origin: str) -> None:
+    answer = exchange(relay, upgrade(relay, f"Origin: {origin.format(port=relay.port)}"), until=b"\r\n\r\n")
+    assert status(answer) == 403
+
+
+def test_a_program_without_origin_is_admitted_on_loopback(relay: RelayProcess) -> None:
+    assert status(exchange(relay, upgrade(relay), until=b"\r\n\r\n")) == 101
+
+
+def test_an_unknown_subprotocol_is_refused(relay: RelayProcess) -> None:
+    request = upgrade(relay, own_origin(relay), protocol="chat.v9")
+    assert status(exchange(relay, request, until=b"\r\n\r\n")) == 400
+
+
+def test_another_path_is_not_found(relay: RelayProcess) -> None:
+    request = upgrade(relay, own_origin(relay), path="/v2/realtime")
+    assert status(exchange(relay, request, until=b"\r\n\r\n")) == 404
+
+
+def test_compression_is_never_negotiated(relay: RelayProcess) -> None:
+    offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=abc"
+    answer = exchange(relay, upgrade(relay, own_origin(relay), offer), until=b"\r\n\r\n")
+    assert status(answer) == 101
+    assert b"extensions" not in answer.lower()
+
+
+@pytest.mark.parametrize("header", ["Sec-WebSocket-Protocol: \xff", "Connection: Upgrade, \xff"])
+def test_a_handshake_with_non_ascii_headers_is_refused_and_the_server_lives(relay: RelayProcess, header: str) -> None:
+    request = upgrade(relay, own_origin(relay), header, protocol="")
+    assert status(exchange(relay, request, until=b"\r\n\r\n")) == 400
+    assert is_alive(relay)
+
+
+def test_http2_is_refused(relay: RelayProcess) -> None:
+    assert not exchange(relay, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").startswith(b"\x00")
+    upgraded = get(relay, "/", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+    assert status(upgraded) == 200
+    assert is_alive(relay)
+
+
+def test_bytes_behind_the_upgrade_request_end_one_connection_and_not_the_server(relay: RelayProcess) -> None:
+    exchange(relay, upgrade(relay, own_origin(relay)) + b"\x81")
+    assert is_alive(relay)
+
+
+def test_garbage_ends_one_connection_and_not_the_server(relay: RelayProcess) -> None:
+    for garbage in (b"\x00" * 100, b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5_000 + b"\r\n"):
+        exchange(relay, garbage, until=b"\r\n\r\n")
+    assert is_alive(relay)

@@ -1,0 +1,95 @@
+"""The upstream's certificate is verified by Python's defaults, over real TLS; a wrong one is refused and named."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+
+from relay.addresses import Address
+from relay.config import Config, Secret
+from relay.errors import UpstreamUnreachable
+from relay.upstream import open_upstream, target_for
+from tests.peers import FakeUpstream
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """A CA that this process trusts, the way an operator adds one: SSL_CERT_FILE."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return authority
+
+
+@asynccontextmanager
+async def tls_upstream(certificate: trustme.LeafCert) -> AsyncIterator[tuple[int, list[FakeUpstream]]]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    accepted: list[FakeUpstream] = []
+
+    async def accept(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            accepted.append(await FakeUpstream.accept(stream))
+            await trio.sleep_forever()
+        except trio.BrokenResourceError:
+            pass  # the client did not like the certificate
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_ssl_over_tcp, accept, 0, context)
+        yield listeners[0].transport_listener.socket.getsockname()[1], accepted
+        nursery.cancel_scope.cancel()
+
+
+async def connect(port: int, host: str = "localhost") -> None:
+    config = Config(upstream_key=Secret("key"))
+    target = target_for(config, f"wss://{host}:{port}/v1/realtime")
+    with trio.fail_after(10):
+        async with open_upstream(target, config):
+            pass
+
+
+async def test_a_certificate_of_a_trusted_authority_for_the_right_host_is_accepted(authority: trustme.CA) -> None:
+    async with tls_upstream(authority.issue_cert("localhost")) as (port, accepted):
+        await connect(port)
+        assert accepted[0].header("Authorization") == "Bearer key"
+
+
+async def test_a_self_signed_certificate_is_refused(authority: trustme.CA) -> None:
+    async with tls_upstream(trustme.CA().issue_cert("localhost")) as (port, accepted):
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await connect(port)
+        assert "certificate verify failed" in caught.value.detail
+        assert accepted == []
+
+
+async def test_a_certificate_for_another_host_is_refused(authority: trustme.CA) -> None:
+    async with tls_upstream(authority.issue_cert("elsewhere.example")) as (port, accepted):
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await connect(port)
+        assert "mismatch" in caught.value.detail
+        assert accepted == []
+
+
+async def test_an_expired_certificate_is_refused(authority: trustme.CA) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    async with tls_upstream(authority.issue_cert("localhost", not_after=yesterday)) as (port, accepted):
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await connect(port)
+        assert "expired" in caught.value.detail
+        assert accepted == []
+
+
+def test_there_is_no_setting_that_touches_verification() -> None:
+    assert not [
+        name for name in Config.__struct_fields__ if any(word in name for word in ("verify", "insecure", "tls", "ssl"))
+    ]
+    assert Address._fields == ("scheme", "host", "port", "target")
