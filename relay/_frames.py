@@ -20,7 +20,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from wsproto.frame_protocol import Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed
+from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Header, Opcode, ParseFailed
 
 Role: TypeAlias = Literal["server", "client"]
 
@@ -146,9 +146,11 @@ class Frames:
         return bytes(self._encoder.close(code if may_be_sent(code) else INTERNAL_ERROR, text))
 
     def _next_event(self) -> Event | None:
+        if self._decoder.header is None:
+            if not self._decoder.parse_header():
+                return None
+            self._check_header(self._decoder.header)
         piece = self._decoder.process_buffer()
-        if not self._skipping:
-            self._check_declared_length()
         if piece is None:
             return None
         payload = bytes(piece.payload)  # type: ignore[arg-type]  # wsproto's decoder of frames yields bytes only
@@ -159,16 +161,15 @@ class Frames:
             return _parse_close(payload)
         if piece.opcode is Opcode.PONG or self._skipping:
             return Quiet.QUIET
-        return self._message.add(piece, payload)
+        return self._message.add(payload, finished=piece.frame_finished and piece.message_finished)
 
-    def _check_declared_length(self) -> None:
-        header = self._decoder.header
-        if header is not None and not header.opcode.iscontrol():
-            self._message.check_room_for(header.payload_len - self._decoder.payload_consumed)
+    def _check_header(self, header: Header | None) -> None:
+        if header is not None and not header.opcode.iscontrol() and not self._skipping:
+            self._message.begin_frame(header.opcode, header.payload_len)
 
 
 class _Message:
-    """The message that is arriving. Its pieces are whole frames, or as much of a frame as one chunk held."""
+    """The message that is arriving: first each frame's header, then its payload in as many pieces as chunks held it."""
 
     def __init__(self, max_bytes: int, max_fragments: int) -> None:
         self._max_bytes = max_bytes
@@ -179,41 +180,32 @@ class _Message:
         self._opcode: Opcode | None = None
         self._parts = bytearray()
         self._fragments = 0
-        self._inside_frame = False
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
-    def check_room_for(self, length: int) -> None:
-        """Raise MessageTooBig unless `length` more bytes fit."""
+    def begin_frame(self, opcode: Opcode, length: int) -> None:
+        """Judge a frame by its header: may it come now, and is there room for all of it?"""
+        if (self._opcode is None) == (opcode is Opcode.CONTINUATION):
+            fault = "a continuation of nothing" if self._opcode is None else "a message inside a message"
+            raise ProtocolViolation(fault)
+        if self._opcode is None:
+            self._opcode = opcode
+        self._fragments += 1
+        if self._fragments > self._max_fragments:
+            raise MessageTooBig(f"a message of more than {self._max_fragments} fragments")
         if len(self._parts) + length > self._max_bytes:
             raise MessageTooBig(f"a message of more than {self._max_bytes} bytes")
 
-    def add(self, piece: Frame, payload: bytes) -> str | bytes | Quiet:
+    def add(self, payload: bytes, *, finished: bool) -> str | bytes | Quiet:
         """Add a piece; returns the message if it is the last one."""
-        self._check_order(piece)
-        self.check_room_for(len(payload))
-        finished = piece.frame_finished and piece.message_finished
         if self._opcode is Opcode.TEXT:
             self._check_utf8(payload, finished)
         if not finished:
             self._parts += payload
-            self._inside_frame = not piece.frame_finished
             return Quiet.QUIET
         whole = bytes(self._parts) + payload if self._parts else payload
         message = whole.decode() if self._opcode is Opcode.TEXT else whole
         self._reset()
         return message
-
-    def _check_order(self, piece: Frame) -> None:
-        if self._inside_frame:
-            return
-        if (self._opcode is None) == (piece.opcode is Opcode.CONTINUATION):
-            fault = "a continuation of nothing" if self._opcode is None else "a message inside a message"
-            raise ProtocolViolation(fault)
-        if self._opcode is None:
-            self._opcode = piece.opcode
-        self._fragments += 1
-        if self._fragments > self._max_fragments:
-            raise MessageTooBig(f"a message of more than {self._max_fragments} fragments")
 
     def _check_utf8(self, payload: bytes, finished: bool) -> None:
         """Fail at the first wrong byte, not at the end of the message. Between fragments a character may be split."""
