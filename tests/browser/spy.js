@@ -33,11 +33,12 @@
     }
   };
 
-  // Everything that is connected to the loudspeaker is connected to a recorder as well. (Playwright cannot hand a
-  // worklet to the page past its CSP, so the recorder is a ScriptProcessor; a ramp beside the sound numbers the samples,
-  // so that a buffer which the busy page missed is noticed.)
-  const BUFFER = 16384;
+  // Everything that is connected to the loudspeaker is connected to a recorder as well. A worklet of the test's own would
+  // be refused by the page's CSP and a ScriptProcessor loses sound when the page is busy, so the sound leaves through a
+  // MediaStreamTrackProcessor with a long queue. A ramp beside it numbers the samples: nothing is missed unnoticed.
   const LONGEST_S = 120;
+  const RAMP_STEP = 2 ** -23; // exact in float32 up to index 8,388,608
+  const QUEUE = 10_000;
   const recorders = new Map();
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
@@ -52,28 +53,41 @@
 
   function makeRecorder(context) {
     const buffer = context.createBuffer(1, LONGEST_S * context.sampleRate, context.sampleRate);
-    buffer.getChannelData(0).forEach((_, i, ramp) => (ramp[i] = i));
+    buffer.getChannelData(0).forEach((_, i, ramp) => (ramp[i] = i * RAMP_STEP));
     const ramp = new AudioBufferSourceNode(context, { buffer });
     const merger = new ChannelMergerNode(context, { numberOfInputs: 2 });
-    const recorder = context.createScriptProcessor(BUFFER, 2, 1);
-    recorder.onaudioprocess = ({ inputBuffer }) => {
-      const frame = inputBuffer.getChannelData(1)[0];
-      spy.output.push({ frame, samples: inputBuffer.getChannelData(0).slice() });
-    };
+    const way = new MediaStreamAudioDestinationNode(context, { channelCount: 2, channelCountMode: "explicit" });
     connect.call(ramp, merger, 0, 1);
-    connect.call(merger, recorder);
-    connect.call(recorder, context.destination);
+    connect.call(merger, way);
     ramp.start();
+    record(new MediaStreamTrackProcessor({ track: way.stream.getAudioTracks()[0], maxBufferSize: QUEUE }));
     return merger;
   }
 
-  /** All that was played, as base64 of float32, and the places where the recorder missed a buffer. */
+  async function record({ readable }) {
+    for await (const data of readable) {
+      const [samples, ramp] = [0, 1].map((planeIndex) => {
+        const plane = new Float32Array(data.numberOfFrames);
+        data.copyTo(plane, { planeIndex, format: "f32-planar" });
+        return plane;
+      });
+      data.close();
+      const running = ramp.findIndex((value) => value > 0);
+      if (running >= 0) spy.output.push({ frame: Math.round(ramp[running] / RAMP_STEP), samples: samples.subarray(running) });
+    }
+  }
+
+  /** All that was played, as base64 of float32, and where the recorder missed something. */
   spy.recording = () => {
     const end = spy.output.reduce((last, { frame, samples }) => Math.max(last, frame + samples.length), 0);
     const all = new Float32Array(end);
-    for (const { frame, samples } of spy.output) all.set(samples, frame);
-    const starts = new Set(spy.output.map(({ frame }) => frame));
-    const missed = Array.from({ length: end / BUFFER }, (_, i) => i * BUFFER).filter((frame) => !starts.has(frame));
+    const missed = [];
+    let next = spy.output[0]?.frame;
+    for (const { frame, samples } of spy.output) {
+      if (frame !== next) missed.push([next, frame]);
+      next = frame + samples.length;
+      all.set(samples, frame);
+    }
     let text = "";
     const bytes = new Uint8Array(all.buffer);
     for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));

@@ -18,6 +18,8 @@ from tests.browser.upstream_tap import UPSTREAM_RATE_HZ, UpstreamTap, upstream_t
 from tests.processes import RelayProcess, relay_process
 
 ALIKE = 0.95
+PROCESSED_ALIKE = 0.5
+"""Processing changes the waveform on purpose (0.75 measured); at a speed that is 0.2 % wrong the likeness is 0.29."""
 FRAME_MS = 20
 SPOKEN = 0.5  # gain of the fixture in the microphone file
 
@@ -35,14 +37,10 @@ def relay(upstream: UpstreamTap) -> Iterator[RelayProcess]:
         yield running
 
 
-def said(rate_hz: int) -> Signal:
-    return speech(rate_hz)
-
-
 def test_a_spoken_sentence_arrives_upstream_as_it_is_and_the_answer_is_heard(
     playwright: Playwright, relay: RelayProcess, upstream: UpstreamTap, tmp_path: Path
 ) -> None:
-    sentence = SPOKEN * said(MICROPHONE_RATE_HZ)
+    sentence = SPOKEN * speech(MICROPHONE_RATE_HZ)
     microphone = microphone_file(tmp_path / "once.wav", 2.0, sentence, 12.0)
     upstream.forget()
     with chromium(playwright, microphone) as browser:
@@ -55,11 +53,11 @@ def test_a_spoken_sentence_arrives_upstream_as_it_is_and_the_answer_is_heard(
         first_sound = page.text("#first-sound")
         errors = page.errors
 
-    heard = find(said(UPSTREAM_RATE_HZ), upstream.microphone())
+    heard = find(speech(UPSTREAM_RATE_HZ), upstream.microphone())
     assert heard.correlation >= ALIKE, "what the upstream received is not the sentence at its right speed"
     assert heard.gain == pytest.approx(SPOKEN, rel=0.15)
 
-    answered = find(said(UPSTREAM_RATE_HZ), recording.at(UPSTREAM_RATE_HZ))
+    answered = find(speech(UPSTREAM_RATE_HZ), recording.at(UPSTREAM_RATE_HZ))
     assert answered.correlation >= ALIKE, "what the page played is not the parrot's answer"
     assert answered.gain == pytest.approx(SPOKEN, rel=0.15)
     assert 0 < int(first_sound.removesuffix(" ms")) < 2_000
@@ -69,8 +67,8 @@ def test_a_spoken_sentence_arrives_upstream_as_it_is_and_the_answer_is_heard(
 def test_an_interruption_silences_the_answer_and_upstream_learns_what_was_heard(
     playwright: Playwright, relay: RelayProcess, upstream: UpstreamTap, tmp_path: Path
 ) -> None:
-    sentence = SPOKEN * said(MICROPHONE_RATE_HZ)
-    microphone = microphone_file(tmp_path / "twice.wav", 1.5, sentence, 2.0, sentence, 12.0)
+    sentence = SPOKEN * speech(MICROPHONE_RATE_HZ)
+    microphone = microphone_file(tmp_path / "twice.wav", 1.5, sentence, 2.0, sentence[len(sentence) // 2 :], 12.0)
     upstream.forget()
     with chromium(playwright, microphone) as browser:
         page = VoicePage(browser, relay.url, voice_processing=False)
@@ -96,30 +94,20 @@ def test_an_interruption_silences_the_answer_and_upstream_learns_what_was_heard(
 def test_voice_processing_keeps_speed_and_level(
     playwright: Playwright, relay: RelayProcess, upstream: UpstreamTap, tmp_path: Path
 ) -> None:
-    sentence = SPOKEN * said(MICROPHONE_RATE_HZ)
+    sentence = SPOKEN * speech(MICROPHONE_RATE_HZ)
     microphone = microphone_file(tmp_path / "processed.wav", 1.5, sentence, 6.0)
     upstream.forget()
     with chromium(playwright, microphone) as browser:
         page = VoicePage(browser, relay.url, voice_processing=True)
         page.start()
-        page.wait_for_state("thinking")
+        page.wait_for_state("speaking")
         settings = page.spy("spy.tracks.at(-1).getSettings()")
     assert (settings["echoCancellation"], settings["noiseSuppression"], settings["autoGainControl"]) == (True,) * 3
-    received, reference = upstream.microphone(), said(UPSTREAM_RATE_HZ)
-    loudness = find(envelope(reference), envelope(received))
-    assert loudness.correlation >= 0.9, "the rise and fall of the sentence, at its right speed"
-    start = loudness.start * ENVELOPE_STEP
-    assert rms_dbfs(received[start : start + len(reference)]) == pytest.approx(rms_dbfs(SPOKEN * reference), abs=12)
-
-
-ENVELOPE_STEP = UPSTREAM_RATE_HZ // 50
-
-
-def envelope(signal: Signal) -> Signal:
-    """Give the level of each 20 ms, as amplitude."""
-    whole = signal[: len(signal) // ENVELOPE_STEP * ENVELOPE_STEP].reshape(-1, ENVELOPE_STEP)
-    level: Signal = np.sqrt(np.mean(whole**2, axis=1))
-    return level
+    received, reference = upstream.microphone(), speech(UPSTREAM_RATE_HZ)
+    heard = find(reference, received)
+    assert heard.correlation >= PROCESSED_ALIKE, "what the upstream received is not the sentence at its right speed"
+    there = received[heard.start : heard.start + len(reference)]
+    assert rms_dbfs(there) == pytest.approx(rms_dbfs(SPOKEN * reference), abs=12)
 
 
 def what_was_played(generated: Signal, recording: Signal) -> tuple[int, float]:
