@@ -87,7 +87,7 @@ class Talker:
 @asynccontextmanager
 async def open_talker(port: int, rate_hz: int = 16_000) -> AsyncIterator[Talker]:
     """Connect as the page does. The TCP stream is ours: trio-websocket leaves it to the garbage collector at times."""
-    headers = [("Origin", f"http://127.0.0.1:{port}")]
+    headers = [(b"Origin", f"http://127.0.0.1:{port}".encode())]
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     try:
         async with trio.open_nursery() as nursery:

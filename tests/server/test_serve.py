@@ -60,6 +60,7 @@ async def test_a_signal_tells_the_sessions_and_ends_the_process_cleanly(signal_n
                 assert error["error"]["code"] == "relay_shutting_down"
                 with pytest.raises(ConnectionClosed) as closed:
                     await talker.expect("nothing")
+                assert closed.value.reason is not None
                 assert closed.value.reason.code == 1012
         assert relay.process.wait(5) == 0
         assert "Traceback" not in relay.stderr

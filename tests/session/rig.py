@@ -45,8 +45,8 @@ Answer = Callable[[trio.abc.Stream], Any]
 
 def samples(ms: int, *, level: float = 0.25) -> bytes:
     """Return `ms` of a 300 Hz tone, f32le at 24 kHz."""
-    count = 24 * ms
-    return (level * np.sin(2 * np.pi * 300 / 24_000 * np.arange(count))).astype("<f4").tobytes()
+    tone = level * np.sin(2 * np.pi * 300 / 24_000 * np.arange(24 * ms))
+    return bytes(tone.astype("<f4").tobytes())
 
 
 def delta_event(item: str, ms: int, *, response: str = "resp_1") -> dict[str, Any]:

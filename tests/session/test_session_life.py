@@ -332,3 +332,19 @@ async def test_broken_base64_gets_a_typed_error_and_the_session_goes_on(autojump
         assert (error["param"], error["event_id"]) == ("audio", "mine")
         await rig.browser.send_json({"type": "input_audio_buffer.commit"})
         assert await rig.upstream.receive_json() == {"type": "input_audio_buffer.commit"}
+
+
+async def test_a_browser_that_does_not_read_does_not_delay_the_end_beyond_two_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        with rig.browser_stream.stalled_sends(after_bytes=5):
+            await rig.upstream.send_json({"type": "marker"})
+            await trio.testing.wait_all_tasks_blocked()
+            began_s = trio.current_time()
+            await rig.upstream.hang_up()
+            await rig.ended.wait()
+            assert trio.current_time() - began_s <= 2
+            assert rig.reason is not None
+            assert rig.reason.code == "relay_upstream_closed"
