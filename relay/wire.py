@@ -145,7 +145,10 @@ class WebSocket:
         """
         if self._error is not None or self._frames.buffered:
             await trio.lowlevel.checkpoint()
-        await _acquire(self._read_lock)
+        try:
+            self._read_lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._read_lock.acquire()
         try:
             return await self._next_message()
         finally:
@@ -258,8 +261,13 @@ class WebSocket:
     # Sending. Everything here but the first two runs under _send_lock.
 
     async def _lock_writer(self) -> None:
+        try:
+            self._send_lock.acquire_nowait()
+            return
+        except trio.WouldBlock:
+            pass
         with trio.move_on_after(self._limits.send_deadline_s):
-            await _acquire(self._send_lock)
+            await self._send_lock.acquire()
             return
         raise await self._timed_out()
 
@@ -412,14 +420,6 @@ async def connect(
             await trio.aclose_forcefully(stream)
         raise
     return WebSocket(stream, role="client", limits=limits, subprotocol=opened.subprotocol, received=opened.received)
-
-
-async def _acquire(lock: trio.StrictFIFOLock) -> None:
-    """Take a lock; a checkpoint only if somebody else has it."""
-    try:
-        lock.acquire_nowait()
-    except trio.WouldBlock:
-        await lock.acquire()
 
 
 class _Silence:
