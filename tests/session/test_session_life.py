@@ -348,3 +348,18 @@ async def test_a_browser_that_does_not_read_does_not_delay_the_end_beyond_two_se
             assert trio.current_time() - began_s <= 2
             assert rig.reason is not None
             assert rig.reason.code == "relay_upstream_closed"
+
+
+async def test_a_client_of_openai_json_that_reads_slowly_slows_the_upstream_and_loses_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(language=OpenAIJson) as rig:
+        await rig.begin_upstream()
+        await rig.expect("session.updated")
+        with rig.browser_stream.stalled_sends():
+            for _ in range(200):
+                await rig.upstream.send_json(delta_event("item_a", 400))
+            await trio.sleep(2)
+            assert rig.reason is None
+        await rig.upstream.send_json({"type": "marker"})
+        await rig.expect("marker")

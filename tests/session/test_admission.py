@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from relay.admission import Admission, CoolDown
+from relay.config import Config
+from relay.errors import Overloaded, ShuttingDown, UpstreamCoolingDown, UpstreamRefused, UpstreamUnreachable
+
+
+class Dice:
+    """Always throws the given share of the range."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.ceilings_s: list[float] = []
+
+    def __call__(self, low: float, high: float) -> float:
+        self.ceilings_s.append(high)
+        return low + self.share * (high - low)
+
+
+def test_before_any_failure_the_upstream_may_be_tried() -> None:
+    CoolDown(0.5, 30.0).check(0.0)
+
+
+def test_after_a_failure_nobody_tries_until_the_time_is_over() -> None:
+    cooldown = CoolDown(0.5, 30.0, choose=Dice(1.0))
+    cooldown.failed(UpstreamUnreachable(), 10.0)
+    with pytest.raises(UpstreamCoolingDown) as caught:
+        cooldown.check(10.4)
+    assert caught.value.retry_after_ms is not None
+    assert caught.value.retry_after_ms >= 100
+    cooldown.check(10.5)
+
+
+def test_the_ceiling_doubles_with_each_failure_in_a_row_up_to_the_maximum() -> None:
+    dice = Dice(1.0)
+    cooldown = CoolDown(0.5, 4.0, choose=dice)
+    for n in range(6):
+        cooldown.failed(UpstreamUnreachable(), n * 100.0)
+    assert dice.ceilings_s[::2] == [0.5, 1, 2, 4, 4, 4]
+
+
+def test_failures_of_many_sessions_at_once_count_as_one() -> None:
+    dice = Dice(1.0)
+    cooldown = CoolDown(0.5, 30.0, choose=dice)
+    for _ in range(100):
+        cooldown.failed(UpstreamUnreachable(), 10.0)
+    assert set(dice.ceilings_s) == {0.5}
+
+
+def test_browsers_are_told_times_that_differ_so_that_they_do_not_come_back_together() -> None:
+    cooldown = CoolDown(2.0, 30.0)
+    told = set()
+    for _ in range(50):
+        error = UpstreamUnreachable()
+        cooldown.failed(error, 10.0)
+        told.add(error.retry_after_ms)
+    assert len(told) > 25
+
+
+def test_what_the_upstream_asks_for_is_waited_for_but_no_longer_than_the_maximum() -> None:
+    cooldown = CoolDown(0.5, 30.0, choose=Dice(0.0))
+    cooldown.failed(UpstreamRefused(retry_after_ms=7_000), 0.0)
+    with pytest.raises(UpstreamCoolingDown):
+        cooldown.check(6.9)
+    cooldown.check(7.0)
+    cooldown.failed(UpstreamRefused(retry_after_ms=10**9), 10.0)
+    cooldown.check(40.0)
+
+
+def test_a_success_ends_the_cool_down() -> None:
+    cooldown = CoolDown(0.5, 30.0, choose=Dice(1.0))
+    cooldown.failed(UpstreamUnreachable(), 0.0)
+    cooldown.succeeded()
+    cooldown.check(0.0)
+
+
+def test_a_place_is_given_back_whatever_happens() -> None:
+    admission = Admission(Config(max_sessions=1))
+    with pytest.raises(ZeroDivisionError), admission.place():
+        with pytest.raises(Overloaded):
+            admission.check()
+        raise ZeroDivisionError
+    admission.check()
+
+
+def test_while_draining_nobody_is_admitted() -> None:
+    admission = Admission(Config())
+    admission.drain()
+    with pytest.raises(ShuttingDown):
+        admission.check()
