@@ -160,14 +160,14 @@ class Session:
 
     async def _listen(self) -> None:
         while True:
+            if self._client.started:
+                self._started.set()
             message = await self._browser.receive()
             try:
                 self._apply(self._client.message(message, trio.current_time()))
             except BadRequest as problem:
                 self._browser.tell_error(problem)
                 self._to_browser.ring()
-            if self._client.started:
-                self._started.set()
 
     async def _send_up(self) -> None:
         await self._connected.wait()

@@ -363,3 +363,11 @@ async def test_a_client_of_openai_json_that_reads_slowly_slows_the_upstream_and_
             assert rig.reason is None
         await rig.upstream.send_json({"type": "marker"})
         await rig.expect("marker")
+
+
+async def test_a_client_of_openai_json_may_listen_without_a_word(autojump_clock: MockClock) -> None:
+    async with open_rig(language=OpenAIJson) as rig:
+        await rig.begin_upstream()
+        await trio.sleep(15)
+        await rig.upstream.send_json({"type": "marker"})
+        await rig.expect("marker")
