@@ -11,8 +11,8 @@
  *                itself. Twice the rate: 32 taps, 84 dB, the window's length tried for the best SNR. Else 40 taps and
  *                100 dB, because the more phases there are, the more their small differences count in the SNR.
  *
- * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate, with a
- * short filter (what it lets alias lies where the second stage removes it), then the rest. That costs a fraction of the
+ * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate (3 at
+ * the very most), with a short filter (what it lets alias lies where the second stage removes it), then the rest. That costs a fraction of the
  * work and of the history that one long filter would: 192 -> 24 kHz needs 146 floats instead of 383.
  */
 #include "filter.h"
@@ -168,12 +168,13 @@ static int make_plan(struct filter_plan *plan, uint32_t in_hz, uint32_t out_hz) 
     uint32_t factor = 1;
     if (in_hz > 3 * out_hz) {
         factor = (in_hz + out_hz) / (2 * out_hz);
+        if (factor > FILTER_MAX_DECIMATION) factor = FILTER_MAX_DECIMATION;
         const size_t bytes = make_pre_stage(&plan->stage[plan->stages], factor, (double)in_hz / factor / out_hz);
         if (!bytes) return 0;
         plan->bytes += bytes;
         plan->stages++;
     }
-    /* in_hz / factor may be no whole number, so scale the other side instead: at most 12 * 192,000 */
+    /* in_hz / factor may be no whole number, so scale the other side instead; the product stays below 8 * 192,000 */
     const size_t bytes = make_main_stage(&plan->stage[plan->stages], in_hz, out_hz * factor);
     if (!bytes) return 0;
     plan->bytes += bytes;

@@ -12,8 +12,8 @@ enum filter_kind {
 };
 
 #define FILTER_MAX_STAGES 2
-#define FILTER_MAX_TAPS 160      /* of one stage; the longest is the first one of 23 : 1, 184 -> 8 kHz */
-#define FILTER_MAX_DECIMATION 12 /* 192 -> 8 kHz in two stages */
+#define FILTER_MAX_TAPS 144      /* of one stage: 3 : 1 has 3 * 48, and more than that goes in two stages */
+#define FILTER_MAX_DECIMATION 8  /* of a first stage: leaves 3 : 1 of 192 -> 8 kHz, the longest way */
 #define FILTER_MAX_PHASES 320    /* of FILTER_POLYPHASE: 8 <-> 11.025 kHz and 11.025 <-> 24 kHz are the largest common ones */
 #define FILTER_BETWEEN_ROWS 256  /* of FILTER_BETWEEN, and one more that closes the table */
 

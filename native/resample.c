@@ -9,7 +9,7 @@
  *
  * State of one direction: a handle (at most 128 bytes) and its history. With 24 kHz upstream the longest history is 143
  * floats (from 72 kHz, or to 8 kHz), and the other direction of that session has 39: together at most 984 bytes. Other
- * upstream rates reach 247 floats (184 -> 8 kHz), still below 1 KiB for that direction alone.
+ * upstream rates reach 214 floats (192 -> 8 kHz), still below 1 KiB for that direction alone.
  */
 #include "resample.h"
 
@@ -73,15 +73,16 @@ static void decimate(const struct kernels *kernels, const struct filter_stage *s
     kernels->fir(out, planes, stride, stage->coef, stage->down, stage->taps / stage->down, count);
 }
 
-/* Phase 0 is the input itself (filter.c), so only up - 1 passes. fir() writes up to KERNEL_PAD floats past a row, into
- * the next one, which is then written over. */
+/* For each input sample: the phases between the window's two middle samples, then the later of the two as it is, which
+ * is what phase 0 of the next window would give (filter.c). fir() writes up to KERNEL_PAD floats past a row, into the
+ * next one, which is written afterwards. */
 static void interpolate(const struct kernels *kernels, const struct filter_stage *stage, const float *window, float *out,
                         size_t count) {
     float rows[BLOCK_OUT + KERNEL_PAD];
-    const size_t each = count / stage->up;
-    memcpy(rows, window + stage->taps / 2 - 1, each * sizeof *rows);
-    for (size_t p = 1; p < stage->up; p++)
-        kernels->fir(rows + p * each, window, 0, stage->coef + p * stage->taps, 1, stage->taps, each);
+    const size_t each = count / stage->up, last = stage->up - 1;
+    for (size_t p = 0; p < last; p++)
+        kernels->fir(rows + p * each, window, 0, stage->coef + (p + 1) * stage->taps, 1, stage->taps, each);
+    memcpy(rows + last * each, window + stage->taps / 2, each * sizeof *rows);
     kernels->join(out, rows, each, each, stage->up);
 }
 
