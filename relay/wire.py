@@ -363,7 +363,7 @@ class WebSocket:
         """Close the stream whatever state it is in. The shield keeps a cancelled caller's own exception."""
         self._fail(error)
         self._pipe_broken = True
-        with trio.move_on_after(FORCED_CLOSE_S, shield=True):
+        with trio.move_on_after(FORCED_CLOSE_S, shield=True), contextlib.suppress(*_GONE, OSError):
             await trio.aclose_forcefully(self._stream)
 
     async def _say_goodbye(self, code: int, reason: str) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 import trustme
 
@@ -128,6 +129,24 @@ async def test_a_session_over_tls_works_and_ends_at_once() -> None:
         assert trio.current_time() - began_s < 0.5
         assert near.transport_stream.socket.fileno() == -1
     assert messages == ["x" * 300_000]
+
+
+async def test_a_receive_over_tls_that_waits_is_ended_by_a_close_and_by_an_abort() -> None:
+    for end in (WebSocket.aclose, WebSocket.abort):
+        async with tls_pair() as (near, far), trio.open_nursery() as nursery:
+            nursery.start_soon(far.do_handshake)
+            await near.do_handshake()
+            ws = WebSocket(near, role="client", limits=QUICK)
+            async with trio.open_nursery() as inner:
+                inner.start_soon(expect_closed, ws)
+                await trio.testing.wait_all_tasks_blocked()
+                await end(ws)
+            assert near.transport_stream.socket.fileno() == -1
+
+
+async def expect_closed(ws: WebSocket) -> None:
+    with pytest.raises(Closed):
+        await ws.receive()
 
 
 @pytest.mark.parametrize("hostname", ["other.test"])
