@@ -86,7 +86,7 @@ def _nearest(decode: Samples) -> npt.NDArray[np.uint8]:
     order = np.argsort(decode, kind="stable")
     values = decode[order].astype(np.int32)
     middles = (values[:-1] + values[1:]) / 2
-    return order[np.searchsorted(middles, np.arange(-32768, 32768))].astype(np.uint8)
+    return order[np.searchsorted(middles, np.arange(-32768, 32768), side="right")].astype(np.uint8)
 
 
 _DECODE = {"audio/pcmu": _mu_law(), "audio/pcma": _a_law()}

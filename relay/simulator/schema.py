@@ -281,16 +281,46 @@ MESSAGE = tagged(
         "assistant": _message(ASSISTANT_CONTENT),
     },
 )
-MCP_ITEM_COMMON: dict[str, Check] = {"type": text(), "id": text(at_least=1)}
+MCP_COMMON: dict[str, Check] = {"type": text(), "id": text(at_least=1)}
+MCP_TOOL = record(
+    {"input_schema": anything, "name": text(), "annotations": anything, "description": text()}, ("input_schema", "name")
+)
+MCP_ERROR = tagged(
+    "type",
+    {
+        "protocol_error": record({"type": text(), "code": integer(), "message": text()}, ("type", "code", "message")),
+        "tool_execution_error": record({"type": text(), "message": text()}, ("type", "message")),
+        "http_error": record({"type": text(), "code": integer(), "message": text()}, ("type", "code", "message")),
+    },
+)
 ITEM_KINDS = {
     "message": MESSAGE,
     "function_call": record(
         ITEM_COMMON | {"name": text(), "arguments": text(), "call_id": text()}, ("type", "name", "arguments")
     ),
     "function_call_output": record(ITEM_COMMON | {"call_id": text(), "output": text()}, ("type", "call_id", "output")),
+    "mcp_approval_request": record(
+        MCP_COMMON | {"arguments": text(), "name": text(), "server_label": text()},
+        ("type", "id", "arguments", "name", "server_label"),
+    ),
     "mcp_approval_response": record(
-        MCP_ITEM_COMMON | {"approval_request_id": text(), "approve": boolean, "reason": text()},
+        MCP_COMMON | {"approval_request_id": text(), "approve": boolean, "reason": text()},
         ("type", "id", "approval_request_id", "approve"),
+    ),
+    "mcp_call": record(
+        MCP_COMMON
+        | {
+            "approval_request_id": text(),
+            "arguments": text(),
+            "error": MCP_ERROR,
+            "name": text(),
+            "output": text(),
+            "server_label": text(),
+        },
+        ("type", "id", "arguments", "name", "server_label"),
+    ),
+    "mcp_list_tools": record(
+        MCP_COMMON | {"server_label": text(), "tools": array(MCP_TOOL)}, ("type", "server_label", "tools")
     ),
 }
 ITEM = tagged("type", ITEM_KINDS)

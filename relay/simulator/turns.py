@@ -1,10 +1,10 @@
 """server_vad: where a person begins to speak, and where they have stopped.
 
 Theory of operation
-    Audio is looked at in hops of 32 ms, as the live service does (its times are multiples of 32 ms). A hop is loud when
-    it lies above a gate: an absolute level, or the noise floor plus a margin, whichever is higher; `threshold` moves
-    both. The floor is the lowest level of the last 4 s, so a fan or a hum becomes floor however loud it is, while
-    speech, which dips between syllables, never does.
+    Audio is looked at in hops of 32 ms, as the live service does (its times are multiples of 32 ms), each together
+    with the one before. A hop is loud when it lies above a gate: an absolute level, or the noise floor plus a margin,
+    whichever is higher; `threshold` moves both. The floor is the lowest level of the last 4 s, so a fan or a hum
+    becomes floor however loud it is, while speech, which dips between syllables, never does.
     To begin a turn loudness is not enough: three of the last six hops must be voiced as well. A voiced hop repeats
     itself at the pitch of a voice (autocorrelation, 70 to 400 Hz) and is more than one single tone. Hiss, clicks,
     knocks and beeps are not. Whispering is not either; the live service's model is better than this.
@@ -104,7 +104,6 @@ class TurnDetector:
             del self._pending[:HOP_BYTES]
             self._position += HOP_SAMPLES
             moment = self._hear(hop, echo)
-            self._previous = hop
             if moment is not None:
                 moments.append(moment)
         return moments
@@ -116,12 +115,14 @@ class TurnDetector:
         self._end_turn()
 
     def _hear(self, hop: npt.NDArray[np.float64], echo: bool) -> Moment | None:
-        level_db = _level_db(hop)
+        power = np.abs(np.fft.rfft(np.concatenate([self._previous, hop]) * _WINDOW, FFT)) ** 2
+        self._previous = hop
+        level_db = _level_db(power)
         self._levels.append(level_db)
         excess_db = level_db - max(self._gate_db, self._floor_db() + self._margin_db)
         if self.speaking:
             return self._hear_speech(excess_db > -HYSTERESIS_DB)
-        heard = excess_db > (ECHO_DB if echo else 0.0) and self._is_voiced(hop)
+        heard = excess_db > (ECHO_DB if echo else 0.0) and _is_voiced(power)
         self._onset.append(heard)
         if sum(self._onset) < (ONSET_VOICED_ECHO if echo else ONSET_VOICED):
             return None
@@ -153,37 +154,34 @@ class TurnDetector:
             floor = min(floor, UNKNOWN_ROOM_DB)
         return float(np.clip(floor, *FLOOR_RANGE_DB))
 
-    def _is_voiced(self, hop: npt.NDArray[np.float64]) -> bool:
-        power = np.abs(np.fft.rfft(np.concatenate([self._previous, hop]) * _WINDOW, FFT)) ** 2 * _EMPHASIS
-        total = power.sum()
-        if total <= 0.0:
-            return False
-        loudest = int(np.argmax(power))
-        peak = power[max(0, loudest - _LOBE_BINS) : loudest + _LOBE_BINS + 1].sum()
-        if peak > SINGLE_TONE_SHARE * total:
-            return False
-        likeness = np.fft.irfft(power)
-        best = np.max(likeness[_SHORTEST_LAG:_LONGEST_LAG] / _WINDOW_LIKENESS)
-        return bool(best > PERIODICITY_MIN * likeness[0])
+
+Power = npt.NDArray[np.float64]
 
 
-def _level_db(hop: npt.NDArray[np.float64]) -> float:
+def _level_db(power: Power) -> float:
     """Level in the band of speech, dBFS: rumble below it does not count."""
-    power = np.abs(np.fft.rfft(hop * _HOP_WINDOW)) ** 2
-    mean = 2.0 * power[_HOP_BAND].sum() / HOP_SAMPLES / np.sum(_HOP_WINDOW**2)
+    mean = 2.0 * power[_BAND].sum() / FFT / np.sum(_WINDOW**2)
     return float(10.0 * np.log10(mean + 1e-12))
 
 
-def _band(size: int) -> npt.NDArray[np.bool_]:
-    frequencies = np.fft.rfftfreq(size, 1 / RATE_HZ)
-    return np.asarray((frequencies >= BAND_HZ[0]) & (frequencies <= BAND_HZ[1]))
+def _is_voiced(power: Power) -> bool:
+    weighted = power * _EMPHASIS
+    total = weighted.sum()
+    if total <= 0.0:
+        return False
+    loudest = int(np.argmax(weighted))
+    if weighted[max(0, loudest - _LOBE_BINS) : loudest + _LOBE_BINS + 1].sum() > SINGLE_TONE_SHARE * total:
+        return False
+    likeness = np.fft.irfft(weighted)
+    best = np.max(likeness[_SHORTEST_LAG:_LONGEST_LAG] / _WINDOW_LIKENESS)
+    return bool(best > PERIODICITY_MIN * likeness[0])
 
 
-_HOP_WINDOW = np.hanning(HOP_SAMPLES)
-_HOP_BAND = _band(HOP_SAMPLES)
+_FREQUENCIES = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
+_BAND = (_FREQUENCIES >= BAND_HZ[0]) & (_FREQUENCIES <= BAND_HZ[1])
 _WINDOW = np.hanning(2 * HOP_SAMPLES)
 # Rumble falls with frequency and can look like a low voice; weighted like this it is noise like any other.
-_EMPHASIS = np.where(_band(FFT), np.fft.rfftfreq(FFT, 1 / RATE_HZ) / 1000, 0.0)
+_EMPHASIS = np.where(_BAND, _FREQUENCIES / 1000, 0.0)
 _LOBE_BINS = FFT // HOP_SAMPLES
 _SHORTEST_LAG = RATE_HZ // PITCH_HZ[1]
 _LONGEST_LAG = RATE_HZ // PITCH_HZ[0]
