@@ -43,12 +43,13 @@ export class Conversation {
     this.#open = state === "open";
   }
 
-  /** An event arrived. @param {{type: string, item?: number}} event @param {number} at_ms */
+  /** An event arrived. @param {{type: string, item?: number, response?: {status?: string}}} event @param {number} at_ms */
   event(event, at_ms) {
     switch (event.type) {
       case "input_audio_buffer.speech_started":
         this.#hearing = true;
         this.#awaiting = false;
+        this.#speechStoppedMs = null;
         this.#interrupt(at_ms);
         break;
       case "input_audio_buffer.speech_stopped":
@@ -65,6 +66,7 @@ export class Conversation {
       case "response.done":
         this.#responding = false;
         this.#awaiting = false;
+        if (event.response?.status !== "completed") this.#speechStoppedMs = null; // no sound will follow
         break;
       case "relay.audio.started":
         this.#announced = event.item;

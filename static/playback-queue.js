@@ -98,6 +98,7 @@ export class PlaybackQueue {
     this.#skip(dropped);
     this.#playing = false;
     this.#gain = 0;
+    this.#waited = 0;
     this.#starvedItem = 0;
     if (this.#fadingOut.length === 0) this.#noteSilence("flush");
     return this.position;

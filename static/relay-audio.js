@@ -34,6 +34,7 @@ const MICROPHONE_ERRORS = {
  * @typedef {object} AudioHandlers
  * @property {(samples: ArrayBuffer) => void} onFrame   20 ms of float32 from the microphone
  * @property {(message: object) => void} onPlayback     what playback-worklet.js reports, except "flushed"
+ * @property {() => void} onPaused                      the system took the sound away for a while: a telephone call
  * @property {(error: RelayError) => void} onLost       microphone or audio thread gone; close() is the caller's
  *
  * @typedef {object} MicrophoneOptions
@@ -96,13 +97,14 @@ export class RelayAudio {
       stopTracks(stream);
       throw new RelayError("stopped", "Stopped before the microphone was ready.");
     }
-    stopTracks(this.#stream);
+    const source = this.#connect(stream);
     this.#source?.disconnect();
+    stopTracks(this.#stream);
+    this.#source = source;
     this.#stream = stream;
     const [track] = stream.getAudioTracks();
     track.enabled = !this.#muted;
     track.addEventListener("ended", () => this.#trackEnded(stream));
-    this.#source = this.#connect(stream);
   }
 
   /** Send silence instead of the microphone; the audio clock goes on, so the upstream notices that the person paused. */
@@ -170,6 +172,7 @@ export class RelayAudio {
       source.connect(this.#capture);
       return source;
     } catch (cause) {
+      stopTracks(stream);
       const message = `The microphone and the loudspeaker run at different rates, which this browser cannot join
         (loudspeaker: ${this.rateHz} Hz). Choose a microphone and a loudspeaker of the same device.`;
       throw new RelayError("sample_rate_conflict", message.replace(/\s+/g, " "), { cause });
@@ -182,6 +185,13 @@ export class RelayAudio {
     if (context.state !== "running" && !this.#closed) {
       throw new RelayError("audio_blocked", "The browser blocks sound on this page. Allow it, then press Start again.");
     }
+    context.onstatechange = () => this.#paused(context);
+  }
+
+  #paused(context) {
+    if (this.#closed || context.state === "running") return;
+    this.#handlers.onPaused();
+    context.resume().catch(() => {}); // it runs again when the system allows it
   }
 
   async #step(promise) {

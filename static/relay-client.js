@@ -16,7 +16,8 @@
  *   frame    {direction: "up" | "down", samples}   every binary message
  *   level    {rms_dbfs, peak_dbfs} | null          what was really sent upstream since the last one
  *   output   {rms_dbfs, peak_dbfs}                 what was really played since the last one
- *   warning  {code, message, …}          nothing has ended
+ *   warning  {code, message, …}          nothing has ended: relay.warning, and this client's own sound_paused,
+ *                                        playback_overflow and audio_dropped
  *   error    {code, message, …}          a refused event; nothing has ended
  *   sound    {item, at_ms}               the first sample of an item was played
  *   silence  {item, reason, at_ms}       the last one was: "end", "underrun" or "flush"
@@ -30,12 +31,16 @@
  */
 
 import { RelayAudio } from "./relay-audio.js";
-import { BYTES_PER_SAMPLE, RelayError, SUBPROTOCOL } from "./relay-wire.js";
-import { closeError, defaultUrl, parseAudioFrame, parseEvent, startMessage } from "./relay-wire.js";
+import { RelaySocket } from "./relay-socket.js";
+import { BYTES_PER_SAMPLE, RelayError, startMessage } from "./relay-wire.js";
 
-const MAX_BACKLOG_S = 1; // microphone audio that waits in the socket; more is dropped, because it would arrive stale
 const READY_DEADLINE_MS = 25_000; // the server's own deadlines for its upstream come first
-const FATAL_CLOSE_DEADLINE_MS = 2_000;
+const AUDIO_DROPPED = { code: "audio_dropped", message: "The network is too slow for your voice." };
+const PLAYBACK_OVERFLOW = { code: "playback_overflow", message: "The server sent more sound than fits; some is lost." };
+const SOUND_PAUSED = {
+  code: "sound_paused",
+  message: "The browser has paused microphone and sound. Come back to this page; if it stays silent, stop and start.",
+};
 const SILENT_DBFS = -120;
 const MIN_TURN_MS = 150; // the upstream refuses to commit less than 100 ms
 
@@ -54,13 +59,10 @@ export class RelayClient extends EventTarget {
   #muted = false;
   #ready = null;
   /** @type {RelayAudio | null} */ #audio = null;
-  /** @type {WebSocket | null} */ #socket = null;
+  /** @type {RelaySocket | null} */ #socket = null;
   /** @type {{resolve: (ready: object) => void, reject: (error: Error) => void} | null} */ #starting = null;
-  #timers = new Set();
-  #fatal = null;
+  #readyTimer = 0;
   #played = { item: 0, samples: 0 };
-  #dropping = false;
-  #droppedSamples = 0;
   #responding = false; // upstream generates an answer
   #sounding = false; // an answer is heard
   #createWhenDone = false;
@@ -111,6 +113,7 @@ export class RelayClient extends EventTarget {
     const audio = (this.#audio = new RelayAudio({
       onFrame: (samples) => this.#sendAudio(samples),
       onPlayback: (message) => this.#onPlayback(message),
+      onPaused: () => this.#emit("warning", SOUND_PAUSED),
       onLost: (error) => this.#end(error),
     }));
     this.#setState("connecting");
@@ -177,36 +180,24 @@ export class RelayClient extends EventTarget {
   }
 
   #connect() {
-    const socket = (this.#socket = new WebSocket(this.options.url ?? defaultUrl(), SUBPROTOCOL));
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.#guard(() => this.#send(startMessage(this.#audio.rateHz)));
-    socket.onmessage = ({ data }) => this.#guard(() => this.#receive(data));
-    socket.onclose = ({ code }) => this.#end(this.#closeReason(code));
-    this.#after(READY_DEADLINE_MS, () => {
-      if (this.#ready) return;
-      this.#end(new RelayError("ready_timeout", "The server did not become ready. Try again in a moment."));
+    this.#socket = new RelaySocket(this.options.url, this.#audio.rateHz, {
+      onOpen: () => this.#send(startMessage(this.#audio.rateHz)),
+      onEvent: (event) => this.#onEvent(event),
+      onAudio: (frame) => this.#onAudio(frame),
+      onDropped: (dropped_ms) => this.#emit("warning", { ...AUDIO_DROPPED, dropped_ms }),
+      onEnd: (error) => this.#end(error),
     });
+    const late = new RelayError("ready_timeout", "The server did not become ready. Try again in a moment.");
+    this.#readyTimer = setTimeout(() => this.#end(late), READY_DEADLINE_MS);
   }
 
-  #closeReason(code) {
-    if (code !== 1006 || this.#socket?.protocol) return closeError(code, this.#fatal);
-    const message = "The server cannot be reached, or refused this page. Check that it runs, then try again.";
-    return new RelayError("unreachable", message, { closeCode: code });
-  }
-
-  #receive(data) {
-    if (typeof data === "string") {
-      this.#receiveEvent(parseEvent(data));
-      return;
-    }
-    const frame = parseAudioFrame(data);
-    if (!frame) return;
-    const { length } = frame.samples;
+  #onAudio(frame) {
+    const { length } = frame.samples; // the worklet takes the samples away
     this.#audio.play(frame);
     this.#emit("frame", { direction: "down", samples: length });
   }
 
-  #receiveEvent(event) {
+  #onEvent(event) {
     this.#emit("event", event);
     switch (event.type) {
       case "relay.ready":
@@ -227,13 +218,14 @@ export class RelayClient extends EventTarget {
       case "response.done":
         return this.#onResponseDone();
       case "error":
-        return this.#onError(event.error ?? {});
+        return event.error?.fatal ? undefined : this.#emit("error", event.error); // a fatal one comes as "ended"
       default:
         return undefined;
     }
   }
 
   #onReady(event) {
+    clearTimeout(this.#readyTimer);
     this.#ready = event;
     if (this.pushToTalk) this.mute(true);
     this.#setState("open");
@@ -259,15 +251,6 @@ export class RelayClient extends EventTarget {
     this.#send({ type: "response.create" });
   }
 
-  #onError(error) {
-    if (!error.fatal) {
-      this.#emit("error", error);
-      return;
-    }
-    this.#fatal = error; // the close code follows
-    this.#after(FATAL_CLOSE_DEADLINE_MS, () => this.#end(closeError(1006, error)));
-  }
-
   /** The upstream refuses a second response while one is active: wait for its end. */
   #createResponse() {
     if (this.#responding) this.#createWhenDone = true;
@@ -290,7 +273,7 @@ export class RelayClient extends EventTarget {
         this.#emit("silence", { item: message.item, reason: message.reason, at_ms });
         break;
       case "overflow":
-        this.#emit("warning", { code: "playback_overflow", message: "The server sent more audio than fits; some is lost." });
+        this.#emit("warning", PLAYBACK_OVERFLOW);
     }
   }
 
@@ -302,48 +285,21 @@ export class RelayClient extends EventTarget {
 
   /** @param {ArrayBuffer} samples */
   #sendAudio(samples) {
-    const socket = this.#socket;
-    if (socket?.readyState !== WebSocket.OPEN) return;
-    if (socket.bufferedAmount > MAX_BACKLOG_S * this.#audio.rateHz * BYTES_PER_SAMPLE) {
-      this.#drop(samples.byteLength / BYTES_PER_SAMPLE);
-      return;
-    }
-    this.#dropping = false;
-    socket.send(samples);
+    if (!this.#socket?.sendAudio(samples)) return;
     this.#emit("frame", { direction: "up", samples: samples.byteLength / BYTES_PER_SAMPLE });
   }
 
-  /** One warning per congestion, not one per frame. */
-  #drop(samples) {
-    this.#droppedSamples += samples;
-    if (this.#dropping) return;
-    this.#dropping = true;
-    const dropped_ms = Math.round((1000 * this.#droppedSamples) / this.#audio.rateHz);
-    this.#emit("warning", { code: "audio_dropped", message: "The network is too slow for your voice.", dropped_ms });
-  }
-
   #send(event) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    this.#socket.send(JSON.stringify(event));
-    this.#emit("sent", event);
-  }
-
-  #guard(step) {
-    try {
-      step();
-    } catch (error) {
-      this.#end(error);
-    }
+    if (this.#socket?.send(event)) this.#emit("sent", event);
   }
 
   /** The only way out. */
   #end(error) {
     if (this.#state === "idle") return;
     globalThis.removeEventListener("pagehide", this.stop);
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    clearTimeout(this.#readyTimer);
     this.#audio.close();
-    this.#closeSocket();
+    this.#socket?.close();
     const starting = this.#starting;
     this.#forget();
     this.#setState("idle");
@@ -351,23 +307,11 @@ export class RelayClient extends EventTarget {
     this.#emit("ended", error);
   }
 
-  #closeSocket() {
-    const socket = this.#socket;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(1000);
-  }
-
   #forget() {
-    this.#audio = this.#socket = this.#starting = this.#ready = this.#fatal = this.#turnStartedMs = null;
+    this.#audio = this.#socket = this.#starting = this.#ready = this.#turnStartedMs = null;
     this.#played = { item: 0, samples: 0 };
-    this.#muted = this.#dropping = this.#responding = this.#sounding = this.#createWhenDone = false;
-    this.#droppedSamples = 0;
+    this.#muted = this.#responding = this.#sounding = this.#createWhenDone = false;
     this.#itemIds.clear();
-  }
-
-  #after(ms, step) {
-    this.#timers.add(setTimeout(step, ms));
   }
 
   #requirePushToTalk() {

@@ -320,7 +320,7 @@ def test_a_turn_with_an_interruption_reads_as_a_person_would_tell_it(modules: Mo
             say(event("input_audio_buffer.speech_stopped", 1000));
             say(event("response.created", 1010));
             say(event("relay.audio.started", 1100, { item: 1 }));
-            say(event("response.done", 1150));
+            say(event("response.done", 1150, { response: { status: "completed" } }));
             say(() => it.sound(1, 1250));
             say(() => it.silence("underrun", 1300));
             say(event("input_audio_buffer.speech_started", 2000));

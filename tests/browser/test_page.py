@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, WebSocketRoute
 
 from tests.browser.chromium import VoicePage, chromium
-from tests.browser.sound import microphone_file
+from tests.browser.sound import MICROPHONE_RATE_HZ, microphone_file, speech
 from tests.browser.upstream_tap import upstream_tap
 from tests.processes import RelayProcess, relay_process
 
@@ -182,6 +182,36 @@ def test_mute_is_no_reason_for_a_warning(page: VoicePage) -> None:
     page.wait(3000)
     assert page.text("#warnings") == ""
     assert page.text("#input-meter + output") == "silent"
+
+
+def test_a_connection_that_takes_no_voice_drops_it_and_says_so(page: VoicePage) -> None:
+    page.start()
+    page.page.evaluate("Object.defineProperty(WebSocket.prototype, 'bufferedAmount', { get: () => 1_000_000 })")
+    page.page.wait_for_selector("#warnings [data-code=audio_dropped]")
+    assert "too slow" in page.text("#warnings")
+    page.page.click("#warnings button")
+    page.wait(300)
+    assert page.page.locator("#warnings li").count() == 0, "one warning per congestion, not one per frame"
+    assert page.state == "listening"
+
+
+def test_push_to_talk_ends_a_turn_once(playwright: Playwright, tmp_path: Path) -> None:
+    sentence = 0.5 * speech(MICROPHONE_RATE_HZ)
+    microphone = microphone_file(tmp_path / "talk.wav", sentence, sentence, sentence)
+    with upstream_tap() as upstream:
+        upstream.open()
+        serve = relay_process("--upstream", upstream.url, "--turn-detection", "none")
+        with serve as relay, chromium(playwright, microphone) as browser:
+            page = VoicePage(browser, relay.url, voice_processing=False)
+            page.start()
+            button = page.page.locator("#talk")
+            assert page.page.is_hidden("#mute")
+            button.press("Space", delay=50)  # too short to be speech
+            button.press("Space", delay=1500)
+            page.wait_for_state("speaking")
+    assert len(upstream.sent("input_audio_buffer.commit")) == 1
+    assert len(upstream.sent("response.create")) == 1
+    assert upstream.received("error") == []
 
 
 # -- text, log, policy, access -----------------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+/**
+ * The socket of one session: events and audio frames out, events and audio frames in, one reason when it ends.
+ *
+ * Rules:
+ * - Audio goes out only while the network takes it: what has waited for a second is stale, so newer frames are dropped
+ *   and counted. Events are never dropped.
+ * - Whatever arrives broken ends the session with a typed error; nothing is guessed.
+ * - onEnd is called at most once, and never after close().
+ */
+
+import { BYTES_PER_SAMPLE, closeError, defaultUrl, parseAudioFrame, parseEvent, RelayError, SUBPROTOCOL } from "./relay-wire.js";
+
+const MAX_BACKLOG_S = 1;
+const FATAL_CLOSE_DEADLINE_MS = 2_000;
+
+/**
+ * @typedef {object} SocketHandlers
+ * @property {() => void} onOpen
+ * @property {(event: {type: string}) => void} onEvent
+ * @property {(frame: {item: number, firstSample: number, samples: Float32Array}) => void} onAudio
+ * @property {(dropped_ms: number) => void} onDropped  microphone audio is being dropped; once per congestion
+ * @property {(error: RelayError) => void} onEnd
+ */
+
+export class RelaySocket {
+  #socket;
+  #handlers;
+  #rateHz;
+  #fatal = null;
+  #fatalTimer = 0;
+  #closed = false;
+  #dropping = false;
+  #droppedSamples = 0;
+
+  /** @param {string | undefined} url @param {number} rateHz of the microphone's samples @param {SocketHandlers} handlers */
+  constructor(url, rateHz, handlers) {
+    this.#rateHz = rateHz;
+    this.#handlers = handlers;
+    const socket = (this.#socket = new WebSocket(url ?? defaultUrl(), SUBPROTOCOL));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#guard(() => handlers.onOpen());
+    socket.onmessage = ({ data }) => this.#guard(() => this.#receive(data));
+    socket.onclose = ({ code }) => this.#end(this.#reason(code));
+  }
+
+  /** @returns {boolean} whether it could be sent */
+  send(event) {
+    if (this.#socket.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(event));
+    return true;
+  }
+
+  /** @param {ArrayBuffer} samples float32 @returns {boolean} whether it was sent */
+  sendAudio(samples) {
+    const socket = this.#socket;
+    if (socket.readyState !== WebSocket.OPEN) return false;
+    if (socket.bufferedAmount > MAX_BACKLOG_S * this.#rateHz * BYTES_PER_SAMPLE) {
+      this.#drop(samples.byteLength / BYTES_PER_SAMPLE);
+      return false;
+    }
+    this.#dropping = false;
+    socket.send(samples);
+    return true;
+  }
+
+  close() {
+    this.#closed = true;
+    const socket = this.#socket;
+    clearTimeout(this.#fatalTimer);
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  #receive(data) {
+    if (typeof data === "string") {
+      const event = parseEvent(data);
+      if (event.type === "error" && event.error?.fatal) this.#expectClose(event.error);
+      this.#handlers.onEvent(event);
+      return;
+    }
+    const frame = parseAudioFrame(data);
+    if (frame) this.#handlers.onAudio(frame);
+  }
+
+  /** The close code follows a fatal error; should it not, the error alone must do. */
+  #expectClose(fatal) {
+    this.#fatal = fatal;
+    this.#fatalTimer = setTimeout(() => this.#end(closeError(1006, fatal)), FATAL_CLOSE_DEADLINE_MS);
+  }
+
+  #reason(closeCode) {
+    if (closeCode !== 1006 || this.#socket.protocol) return closeError(closeCode, this.#fatal);
+    const message = "The server cannot be reached, or refused this page. Check that the server runs, then try again.";
+    return new RelayError("unreachable", message, { closeCode });
+  }
+
+  #drop(samples) {
+    this.#droppedSamples += samples;
+    if (this.#dropping) return;
+    this.#dropping = true;
+    this.#handlers.onDropped(Math.round((1000 * this.#droppedSamples) / this.#rateHz));
+  }
+
+  #guard(step) {
+    try {
+      step();
+    } catch (error) {
+      this.#end(error);
+    }
+  }
+
+  #end(error) {
+    if (this.#closed) return;
+    this.close();
+    this.#handlers.onEnd(error);
+  }
+}
