@@ -181,21 +181,8 @@ class RelayV1:
 
     def _event(self, text: str) -> Decision:
         kind = events.head_decoder.decode(text).type
-        if self._audio is not None:
-            conversation = self._audio.conversation
-            match kind:
-                case events.AUDIO_DELTA:
-                    return conversation.audio(events.audio_delta_decoder.decode(text))
-                case events.AUDIO_DONE:
-                    conversation.audio_done(events.audio_done_decoder.decode(text).item_id)
-                case events.SPEECH_STARTED:
-                    return Decision(browser=[text]).then(conversation.speech_started())
-                case events.RESPONSE_CREATED:
-                    conversation.response_created(events.response_decoder.decode(text).response.id)
-                case events.RESPONSE_DONE:
-                    response = events.response_decoder.decode(text).response
-                    return Decision(browser=[text]).then(conversation.response_done(response.id, response.status))
-        return Decision(browser=[policy.public_event(kind, text)])
+        told = Decision() if kind == events.AUDIO_DELTA else Decision(browser=[policy.public_event(kind, text)])
+        return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text))
 
     def _levels(self, audio: _Audio, now_s: float) -> Decision:
         """Look at the levels ten times a second: for the meters, and for a microphone that sends only zeros."""
@@ -210,6 +197,23 @@ class RelayV1:
         if audio.start.levels and (up is not None or down is not None):
             decision.browser.append(encode({"type": "relay.level", "input": _level(up), "output": _level(down)}))
         return decision
+
+
+def _account(conversation: Conversation, kind: str, text: str) -> Decision:
+    """Let the accounts know of the events that concern them."""
+    match kind:
+        case events.AUDIO_DELTA:
+            return conversation.audio(events.audio_delta_decoder.decode(text))
+        case events.AUDIO_DONE:
+            conversation.audio_done(events.audio_done_decoder.decode(text).item_id)
+        case events.SPEECH_STARTED:
+            return conversation.speech_started()
+        case events.RESPONSE_CREATED:
+            conversation.response_created(events.response_decoder.decode(text).response.id)
+        case events.RESPONSE_DONE:
+            response = events.response_decoder.decode(text).response
+            return conversation.response_done(response.id, response.status)
+    return Decision()
 
 
 def _level(level: Level | None) -> dict[str, float] | None:
