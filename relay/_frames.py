@@ -118,13 +118,14 @@ class Frames:
             self._error = exc
         raise self._error
 
-    def skip_messages(self) -> None:
-        """From now on drop messages unread. After a violation nothing can be read any more, not even the Close."""
+    def skip_messages(self) -> bool:
+        """From now on drop messages unread. False if, after a violation, not even a Close can be found any more."""
         self._skipping = True
         if isinstance(self._error, ProtocolViolation):
             self._closed = True
             self._decoder.buffer.buffer.clear()
         self._error = None
+        return not self._closed
 
     def encode(self, message: str | bytes) -> bytes:
         """A whole message as one frame, masked if we are the client."""

@@ -379,7 +379,9 @@ class WebSocket:
 
     async def _drain(self) -> None:
         """Drop what arrives until the peer's Close. A client then waits for the end: the server hangs up first."""
-        self._frames.skip_messages()
+        readable = self._frames.skip_messages() or self._peer_closed
+        if not readable and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()  # nothing it says can be understood: let it see at once that this is the end
         drained_bytes = 0
         while drained_bytes < DRAIN_BYTES:
             event = self._frames.next_event()

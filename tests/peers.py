@@ -251,6 +251,7 @@ class FaultyStream(trio.abc.Stream):
         self._held: bytes | bytearray = b""  # received while deaf
         self.closed = False
         self.sent = bytearray()  # all that got through
+        self.received_bytes = 0
 
     @contextmanager
     def stalled_sends(self, after_bytes: int = 0) -> Iterator[None]:
@@ -308,6 +309,7 @@ class FaultyStream(trio.abc.Stream):
             self._held = await self._stream.receive_some(1 if self._dripping else max_bytes)
         await self._wait_while(lambda: self._deaf)
         data, self._held = self._held, b""
+        self.received_bytes += len(data)
         return data
 
     async def wait_send_all_might_not_block(self) -> None:

@@ -44,22 +44,24 @@ class Flood(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
-async def test_a_server_hangs_up_when_the_peer_has_answered(role: Role, autojump_clock: MockClock) -> None:
+async def test_a_server_hangs_up_when_the_peer_has_answered_and_a_client_lets_it(
+    role: Role, autojump_clock: MockClock
+) -> None:
     linked = link(role)
 
     async def peer() -> None:
         with pytest.raises(PeerEnded) as end:
             await linked.peer.receive()
         assert (end.value.code, end.value.reason) == (1012, "restart")
-        if role == "client":
-            assert not linked.near.closed  # a client waits for the server to hang up
-            await linked.peer.hang_up()
+        await trio.sleep(0.3)
+        assert linked.near.closed == (role == "server")
+        await linked.peer.hang_up()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer)
         await linked.ws.aclose(1012, "restart")
         assert linked.near.closed
-        assert trio.current_time() == 0
+        assert trio.current_time() == (0 if role == "server" else 0.3)
 
 
 @pytest.mark.parametrize("reason", ["r" * 200, "ü" * 100, "𝄞" * 40], ids=["1 byte each", "2", "4"])
@@ -173,20 +175,30 @@ async def test_after_1009_the_rest_of_the_message_is_skipped_and_the_peers_answe
     role: Role, autojump_clock: MockClock
 ) -> None:
     linked = link(role)
-    await linked.far.send_all(linked.frame(BINARY, bytes(40_000), fin=False))
-    await linked.far.send_all(linked.frame(CONTINUATION, bytes(300_000), fin=False))
+    too_big = linked.frame(BINARY, bytes(40_000), fin=False) + linked.frame(CONTINUATION, bytes(300_000), fin=False)
+    rest = linked.frame(CONTINUATION, b"\xff") + linked.frame(TEXT, b"\xff")
+    close = linked.frame(CLOSE, close_payload(1009))
+    await linked.far.send_all(too_big + rest + close)
     with pytest.raises(MessageTooBig) as error:
         await linked.ws.receive()
-    rest = (
-        linked.frame(CONTINUATION, b"\xff", fin=True),
-        linked.frame(TEXT, b"\xff"),
-        linked.frame(CLOSE, close_payload(1009)),
-    )
-    await linked.far.send_all(b"".join(rest))
     await linked.far.send_eof()
     await linked.ws.aclose(error.value.close_code)
     assert trio.current_time() == 0
     assert linked.sent() == [(CLOSE, close_payload(1009))]
+    assert linked.near.received_bytes == len(too_big + rest + close)
+
+
+async def test_after_a_violation_the_rest_is_read_so_that_the_peer_is_not_reset(
+    role: Role, autojump_clock: MockClock
+) -> None:
+    linked = link(role)
+    garbage = b"\xff" * 200_000
+    await linked.far.send_all(garbage)
+    with pytest.raises(ProtocolViolation) as error:
+        await linked.ws.receive()
+    await linked.ws.aclose(error.value.close_code)
+    assert linked.near.received_bytes == len(garbage)
+    assert trio.current_time() == pytest.approx(1.0)
 
 
 async def test_closing_ends_a_receive_that_waits_with_the_peers_code(role: Role) -> None:
@@ -224,6 +236,16 @@ async def test_closing_ends_a_receive_that_waits_for_a_silent_peer(role: Role, a
         await wait_all_tasks_blocked()
         await linked.ws.aclose()
     assert trio.current_time() == pytest.approx(1.0)
+
+
+async def test_nothing_follows_our_close_while_the_peers_is_awaited(role: Role, autojump_clock: MockClock) -> None:
+    linked = link(role)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linked.ws.aclose, 1001)
+        await wait_all_tasks_blocked()
+        with pytest.raises(Closed):
+            await linked.ws.send("late")
+    assert linked.sent() == [(CLOSE, close_payload(1001))]
 
 
 async def test_after_closing_every_call_says_closed(role: Role) -> None:

@@ -21,12 +21,13 @@ from relay.wire import (
     HandshakeFailed,
     HandshakeRefused,
     MessageTooBig,
+    ProtocolViolation,
     SendTimeout,
     WebSocket,
     WireLimits,
     connect,
 )
-from tests.peers import FakeUpstream, Role, loopback_pair
+from tests.peers import CLOSE, FakeUpstream, Role, close_payload, loopback_pair, unframe
 from tests.wire.link import LIMITS
 
 QUICK = WireLimits(message_bytes=65_536, send_deadline_s=0.2, close_deadline_s=0.2)
@@ -238,6 +239,21 @@ async def test_a_client_that_ignores_1009_and_goes_on_is_gone_within_the_deadlin
         began_s = trio.current_time()
         await ws.aclose(1009)
         assert trio.current_time() - began_s < 1
+
+
+async def test_after_a_violation_the_peer_sees_the_code_and_the_end_at_once(role: Role) -> None:
+    async with loopback_pair() as (near, far), trio.open_nursery() as nursery:
+        ws = WebSocket(near, role=role, limits=LIMITS)
+        await far.send_all(b"\xff" * 1000)
+        with pytest.raises(ProtocolViolation):
+            await ws.receive()
+        began_s = trio.current_time()
+        nursery.start_soon(ws.aclose, 1002)
+        answer = b"".join([bytes(data) async for data in far])
+        assert unframe(answer, masked=role == "client") == [(CLOSE, close_payload(1002))]
+        await far.aclose()
+    assert trio.current_time() - began_s < 0.5
+    assert near.socket.fileno() == -1
 
 
 async def test_a_refusal_over_a_real_socket_is_reported_with_its_body() -> None:
