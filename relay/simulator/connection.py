@@ -84,7 +84,7 @@ class Connection:
             await trio.sleep(PING_INTERVAL_S)
             with trio.move_on_after(PONG_DEADLINE_S) as deadline:
                 await self._websocket.ping()
-            if deadline.cancelled_caught:
+            if deadline.cancelled_caught and not self._stream.is_frozen:
                 await self._cut()
 
     async def _send(self, message: str | bytes) -> None:

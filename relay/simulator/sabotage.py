@@ -20,11 +20,11 @@ class FaultyStream(trio.abc.Stream):
 
     def __init__(self, inner: trio.abc.Stream) -> None:
         self._inner = inner
-        self._is_frozen = False
+        self.is_frozen = False
 
     def freeze(self) -> None:
         """From now on nothing passes, in either direction."""
-        self._is_frozen = True
+        self.is_frozen = True
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """See trio.abc.ReceiveStream."""
@@ -47,7 +47,7 @@ class FaultyStream(trio.abc.Stream):
         await self._inner.aclose()
 
     async def _pass(self) -> None:
-        if self._is_frozen:
+        if self.is_frozen:
             await trio.sleep_forever()
 
 
