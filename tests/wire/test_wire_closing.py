@@ -153,6 +153,25 @@ async def test_a_flood_is_dropped_unbuffered_and_ends_with_the_close(
     assert trio.current_time() <= 1.0
 
 
+async def test_others_run_while_a_flood_of_frames_is_dropped(role: Role, autojump_clock: MockClock) -> None:
+    linked = link(role)
+    await linked.far.send_all(linked.frame(PONG) * 10_000)
+    await linked.far.send_eof()
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await linked.ws.aclose()
+        nursery.cancel_scope.cancel()
+    assert turns > 10_000 / 100
+
+
 async def test_a_violator_is_told_and_gone_in_a_second_though_it_goes_on(autojump_clock: MockClock) -> None:
     linked = link("server")
 

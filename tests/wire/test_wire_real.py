@@ -27,7 +27,7 @@ from relay.wire import (
     WireLimits,
     connect,
 )
-from tests.peers import CLOSE, FakeUpstream, Role, close_payload, loopback_pair, unframe
+from tests.peers import CLOSE, FakeBrowser, FakeUpstream, PeerEnded, Role, close_payload, loopback_pair, unframe
 from tests.wire.link import LIMITS
 
 QUICK = WireLimits(message_bytes=65_536, send_deadline_s=0.2, close_deadline_s=0.2)
@@ -148,6 +148,18 @@ async def test_a_receive_over_tls_that_waits_is_ended_by_a_close_and_by_an_abort
 async def expect_closed(ws: WebSocket) -> None:
     with pytest.raises(Closed):
         await ws.receive()
+
+
+async def test_a_close_over_tls_says_so_in_tls_too() -> None:
+    async with tls_pair() as (near, far), trio.open_nursery() as nursery:
+        nursery.start_soon(far.do_handshake)
+        await near.do_handshake()
+        ws = WebSocket(far, role="server", limits=LIMITS)
+        nursery.start_soon(ws.aclose)
+        browser = FakeBrowser(near)
+        with pytest.raises(PeerEnded):
+            await browser.receive()
+        assert await near.receive_some() == b""  # an end without close_notify would be a BrokenResourceError
 
 
 @pytest.mark.parametrize("hostname", ["other.test"])
