@@ -177,11 +177,11 @@ def _is_voiced(power: Power) -> bool:
     return bool(best > PERIODICITY_MIN * likeness[0])
 
 
-_FREQUENCIES = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
-_BAND = (_FREQUENCIES >= BAND_HZ[0]) & (_FREQUENCIES <= BAND_HZ[1])
+_bins_hz = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
+_BAND = (_bins_hz >= BAND_HZ[0]) & (_bins_hz <= BAND_HZ[1])
 _WINDOW = np.hanning(2 * HOP_SAMPLES)
 # Rumble falls with frequency and can look like a low voice; weighted like this it is noise like any other.
-_EMPHASIS = np.where(_BAND, _FREQUENCIES / 1000, 0.0)
+_EMPHASIS = np.where(_BAND, _bins_hz / 1000, 0.0)
 _LOBE_BINS = FFT // HOP_SAMPLES
 _SHORTEST_LAG = RATE_HZ // PITCH_HZ[1]
 _LONGEST_LAG = RATE_HZ // PITCH_HZ[0]
