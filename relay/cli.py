@@ -280,6 +280,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
 
 
 def _fail(exit_code: int, message: str) -> NoReturn:
-    """Say in one line what is wrong."""
-    click.echo("relay: " + " ".join(message.split()), err=True)
+    """Say in one line what is wrong. What was typed may be in it: nothing but printable characters gets out."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    click.echo(f"relay: {line}", err=True)
     sys.exit(exit_code)
