@@ -258,7 +258,7 @@ class WebSocket:
         with trio.move_on_after(self._limits.close_deadline_s), contextlib.suppress(WireError):
             await self._send_close(close.code, "", shield=True)
 
-    # Sending. Everything here but the first two runs under _send_lock.
+    # Sending. The first three take _send_lock; what follows _raise_reason runs under it.
 
     async def _lock_writer(self) -> None:
         try:
@@ -284,15 +284,6 @@ class WebSocket:
         finally:
             self._send_lock.release()
 
-    async def _write_due(self) -> None:
-        """Send the pings and pongs that fell due. A peer that pings without end is answered for one deadline long."""
-        until_s = math.inf
-        while self._due and not self._close_sent and not self._pipe_broken and trio.current_time() < until_s:
-            until_s = min(until_s, trio.current_time() + self._limits.send_deadline_s)
-            await self._wait_for_room()
-            _, frame = self._due.popitem()
-            await self._write(frame, shield=True)
-
     async def _send_close(self, code: int, reason: str, *, shield: bool) -> None:
         await self._send_lock.acquire()
         try:
@@ -302,6 +293,22 @@ class WebSocket:
                 await self._write(self._frames.close(code, reason), shield=shield)
         finally:
             self._send_lock.release()
+
+    async def _raise_reason(self) -> NoReturn:
+        """After a broken pipe: raise what `receive` finds, if it finds it soon."""
+        with trio.move_on_after(self._limits.close_deadline_s):
+            await self._failed.wait()
+        self._check_sendable()
+        raise Closed(ABNORMAL, "the connection broke")
+
+    async def _write_due(self) -> None:
+        """Send the pings and pongs that fell due. A peer that pings without end is answered for one deadline long."""
+        until_s = math.inf
+        while self._due and not self._close_sent and not self._pipe_broken and trio.current_time() < until_s:
+            until_s = min(until_s, trio.current_time() + self._limits.send_deadline_s)
+            await self._wait_for_room()
+            _, frame = self._due.popitem()
+            await self._write(frame, shield=True)
 
     def _check_sendable(self) -> None:
         if isinstance(self._error, Closed):
@@ -342,13 +349,6 @@ class WebSocket:
         error = SendTimeout(f"the peer did not read for {self._limits.send_deadline_s:g} s")
         await self._kill(error)
         return error
-
-    async def _raise_reason(self) -> NoReturn:
-        """After a broken pipe: raise what `receive` finds, if it finds it soon."""
-        with trio.move_on_after(self._limits.close_deadline_s):
-            await self._failed.wait()
-        self._check_sendable()
-        raise Closed(ABNORMAL, "the connection broke")
 
     # Ending.
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -76,11 +77,9 @@ async def main(wstest: str, folder: Path) -> bool:
         (folder / name).write_text(json.dumps({**spec, "cases": CASES, "exclude-cases": [], "exclude-agent-cases": {}}))
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_tcp, serve, SERVER_PORT)
-        await trio.run_process(
-            [wstest, "-m", "fuzzingclient", "-s", str(folder / "servers")], stdout=subprocess.DEVNULL
-        )
-        process = [wstest, "-m", "fuzzingserver", "-s", str(folder / "clients")]
-        nursery.start_soon(trio.run_process, process)
+        run = partial(trio.run_process, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        await run([wstest, "-m", "fuzzingclient", "-s", str(folder / "servers")])
+        nursery.start_soon(run, [wstest, "-m", "fuzzingserver", "-s", str(folder / "clients")])
         await trio.sleep(3)  # it does not say when it is ready
         await run_clients()
         await trio.sleep(1)
