@@ -18,7 +18,7 @@ export class Meter {
   #text;
   #shown = FLOOR_DBFS;
   #updatedMs = 0;
-  #spokenMs = 0;
+  #spokenMs = -Infinity;
 
   /** @param {HTMLElement} element  role=meter, holding rect.level, rect.peak and, as next sibling, an output */
   constructor(element) {
@@ -41,8 +41,9 @@ export class Meter {
 
   clear() {
     this.#shown = FLOOR_DBFS;
-    this.#spokenMs = -ARIA_INTERVAL_MS;
-    this.show(null, 0);
+    this.#updatedMs = performance.now();
+    this.#spokenMs = -Infinity;
+    this.show(null, this.#updatedMs);
   }
 
   #say(rms, now_ms) {

@@ -9,10 +9,11 @@ const WIDTH = 640;
 const MIDDLE = 60;
 const BARS = 64;
 const FLOOR_DBFS = -55;
+const REST = 1.5; // height of a bar without sound
 
 export class Strip {
-  #up = new Array(BARS).fill(0);
-  #down = new Array(BARS).fill(0);
+  #up = new Array(BARS).fill(REST);
+  #down = new Array(BARS).fill(REST);
   #upBars;
   #downBars;
 
@@ -33,8 +34,8 @@ export class Strip {
   }
 
   clear() {
-    this.#up.fill(0);
-    this.#down.fill(0);
+    this.#up.fill(REST);
+    this.#down.fill(REST);
     this.#draw();
   }
 
@@ -62,5 +63,5 @@ function bar(svg, index, side) {
 }
 
 function height(dbfs) {
-  return 1.5 + Math.max(0, Math.min(1, (dbfs - FLOOR_DBFS) / -FLOOR_DBFS)) * (MIDDLE - 4);
+  return REST + Math.max(0, Math.min(1, (dbfs - FLOOR_DBFS) / -FLOOR_DBFS)) * (MIDDLE - 4);
 }

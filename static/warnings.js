@@ -29,7 +29,8 @@ export class Warnings {
     const text = ADVICE[warning.code]?.(warning) ?? warning.message;
     const known = this.#shown.get(warning.code);
     if (known) {
-      if (known.firstChild.textContent !== text) known.firstChild.textContent = text;
+      const shown = known.querySelector("span");
+      if (shown.textContent !== text) shown.textContent = text;
       return;
     }
     const item = this.#item(warning.code, text);
@@ -50,11 +51,13 @@ export class Warnings {
   #item(code, text) {
     const item = document.createElement("li");
     item.dataset.code = code;
+    const words = document.createElement("span");
+    words.textContent = text;
     const dismiss = document.createElement("button");
     dismiss.type = "button";
     dismiss.textContent = "Dismiss";
     dismiss.addEventListener("click", () => this.hide(code));
-    item.append(document.createTextNode(text), dismiss);
+    item.append(words, dismiss);
     return item;
   }
 }

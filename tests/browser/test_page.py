@@ -50,6 +50,8 @@ def test_stop_gives_back_microphone_sound_and_socket(page: VoicePage) -> None:
     page.wait_for_state("idle")
     page.until(lambda: page.alive == NOTHING, "everything is given back")
     assert page.page.is_hidden("#banner"), "a person who pressed Stop needs no error"
+    bars = [bar.get_attribute("width") for bar in page.page.locator("rect.level").all()]
+    assert bars == ["0.0%", "0.0%"], "what has ended has no level"
 
 
 def test_the_end_of_the_socket_stops_everything_and_says_so(page: VoicePage) -> None:
@@ -91,6 +93,23 @@ def test_stop_while_it_connects_leaves_nothing_behind(page: VoicePage) -> None:
     page.until(lambda: page.alive == NOTHING, "everything is given back")
     page.wait(500)
     assert page.alive == NOTHING, "nor does anything arrive late"
+
+
+def test_a_microphone_that_is_granted_after_stop_is_given_back(page: VoicePage) -> None:
+    page.page.evaluate("""() => {
+        const ask = navigator.mediaDevices.getUserMedia;
+        navigator.mediaDevices.getUserMedia = async (wishes) => {
+            window.prompted = true;
+            await new Promise((resolve) => (window.grant = resolve));
+            return ask(wishes);
+        };
+    }""")
+    page.page.click("#start")
+    page.until(lambda: page.page.evaluate("window.prompted"), "the person is asked")
+    page.page.click("#stop")
+    page.page.evaluate("window.grant()")
+    page.until(lambda: page.spy("spy.tracks.length") == 1, "the microphone is granted")
+    page.until(lambda: page.alive == NOTHING, "everything is given back")
 
 
 def test_a_session_can_be_started_again(page: VoicePage) -> None:
@@ -226,6 +245,18 @@ def test_typed_text_is_answered_aloud_and_can_be_interrupted(page: VoicePage) ->
     page.page.click("#interrupt")
     page.wait_for_state("listening")
     assert int(page.text("#to-silence").removesuffix(" ms")) < 200
+
+
+def test_typing_while_the_answer_sounds_cuts_it_short(page: VoicePage) -> None:
+    page.start()
+    for text in ("Tell me something long, please: one two three four five six seven eight.", "Now something else."):
+        page.page.fill("#text", text)
+        page.page.keyboard.press("Enter")
+        page.page.locator("#captions .assistant").last.wait_for()
+        page.wait_for_state("speaking")
+    page.until(lambda: page.page.locator("#captions .assistant").count() == 2, "the second text is answered")
+    assert page.page.locator("#captions .assistant.interrupted").count() == 1
+    assert page.text("#warnings") == ""
 
 
 def test_the_page_keeps_to_itself(page: VoicePage, relay: RelayProcess) -> None:
