@@ -27,6 +27,11 @@ class Refusal(Exception):
         self.param = param
         self.kind = kind
 
+    @property
+    def close_reason(self) -> str:
+        """The Close frame's reason when it is fatal after all."""
+        return f"{self.kind}.{self.code}"
+
 
 def join(path: str, name: str) -> str:
     """Return the path of a field: "session" and "audio" make "session.audio"."""

@@ -58,7 +58,7 @@ class Connection:
             self._session = session = admit()
         except Denied as denied:
             await outbox.send(refused(denied.refusal))
-            await outbox.send(Ending(denied.close_code, denied.close_reason))
+            await outbox.send(Ending(denied.close_code, denied.refusal.close_reason))
             return
         events = session.open()
         while session.ended is None:
@@ -110,7 +110,7 @@ class Connection:
     async def _unauthorized(self, _: Fault) -> None:
         denied = wrong_key()
         await self._send(_encoded(refused(denied.refusal)))
-        await self._close(Ending(denied.close_code, denied.close_reason))
+        await self._close(Ending(denied.close_code, denied.refusal.close_reason))
 
     async def _drop(self, _: Fault) -> None:
         await self._cut()

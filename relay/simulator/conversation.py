@@ -55,8 +55,10 @@ class Item:
     pcm: bytes = b""
     audio_format: dict[str, Any] = field(default_factory=lambda: pcm.PCM)
     length: int = -1
+    text_size: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.text_size = len(str(self.value))
         if self.length < 0:
             self.length = len(self.pcm)
 
@@ -73,7 +75,7 @@ class Item:
     @property
     def size(self) -> int:
         """Bytes it keeps, about."""
-        return len(self.pcm) + len(str(self.value))
+        return len(self.pcm) + self.text_size
 
     @property
     def text(self) -> str:

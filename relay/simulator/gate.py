@@ -22,17 +22,12 @@ CLOSE_UNAUTHORIZED, CLOSE_REFUSED = 3000, 4000
 
 
 class Denied(Exception):
-    """Refused after the 101: send the refusal as an error, then close with `close_code` and `close_reason`."""
+    """Refused after the 101: send the refusal as an error, then close with `close_code` and its `close_reason`."""
 
     def __init__(self, close_code: int, refusal: Refusal) -> None:
         super().__init__(refusal.message)
         self.close_code = close_code
         self.refusal = refusal
-
-    @property
-    def close_reason(self) -> str:
-        """The Close frame's reason."""
-        return f"{self.refusal.kind}.{self.refusal.code}"
 
 
 class HttpRefusal(Exception):

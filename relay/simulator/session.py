@@ -106,8 +106,9 @@ class Session:
         """The session reached its maximum age."""
         minutes = f"{self._max_session_s / 60:g}"
         message = f"Your session hit the maximum duration of {minutes} minutes."
-        self._emit(refused(Refusal("session_expired", message)))
-        self.ended = Ending(1001, "session_expired")
+        refusal = Refusal("session_expired", message)
+        self._emit(refused(refusal))
+        self.ended = Ending(1001, refusal.close_reason)
         return self._taken()
 
     def _taken(self) -> list[Event]:

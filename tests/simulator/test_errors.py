@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from relay.simulator.checks import listing, quote
+from relay.simulator.session import Ending
 from tests.simulator import facts
 from tests.simulator.client import Client, base64_of, error_of, kinds
 
@@ -103,7 +104,7 @@ def test_a_session_expires_with_an_error_and_close_1001() -> None:
     assert error["code"] == "session_expired"
     assert error["message"] == "Your session hit the maximum duration of 60 minutes."
     assert client.session.ended is not None
-    assert client.session.ended.code == 1_001
+    assert client.session.ended == Ending(1_001, "invalid_request_error.session_expired")
 
 
 def test_expires_at_says_when() -> None:

@@ -18,7 +18,7 @@ def handshake(target: str = TARGET, *subprotocols: str, **headers: str) -> Hands
 def denial(shake: Handshake, key: str | None = None) -> tuple[int, str]:
     with pytest.raises(Denied) as denied:
         shake.admit(key)
-    return denied.value.close_code, denied.value.close_reason
+    return denied.value.close_code, denied.value.refusal.close_reason
 
 
 def test_anybody_is_let_in_when_no_key_is_set() -> None:

@@ -281,7 +281,7 @@ async def test_a_session_expires_with_an_error_and_close_1001() -> None:
     async with simulator(max_session_s=0.1) as url, connected(url) as peer:
         events = await peer.until("error")
         assert events[-1]["error"]["code"] == "session_expired"
-        assert await peer.closed() == (1_001, "session_expired")
+        assert await peer.closed() == (1_001, "invalid_request_error.session_expired")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ async def test_faults_can_be_an_option_and_spare_later_connections() -> None:
     ("fault", "closed"),
     [
         ("unauthorized", (3_000, "invalid_request_error.invalid_api_key")),
-        ("expire", (1_001, "session_expired")),
+        ("expire", (1_001, "invalid_request_error.session_expired")),
         ("close", (1_011, None)),
         ("close:1012/restart", (1_012, "restart")),
         ("drop@created", (1_006, None)),
