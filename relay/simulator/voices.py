@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,7 @@ def heard(pcm: bytes) -> str:
     return f"({duration_ms(pcm) / 1000:.1f} s of speech)"
 
 
+@lru_cache(maxsize=8)
 def speak(text: str) -> bytes:
     """Text as PCM16 at 24 kHz: about 0.2 s per syllable, 50 ms between words. Nothing for no letters."""
     words = [word for word in re.split(r"\W+", text[:SPOKEN_LETTERS_MAX].lower()) if word]

@@ -208,7 +208,8 @@ def test_only_the_models_audio_can_be_truncated(name: str) -> None:
     assert error["message"] == "Only model output audio messages can be truncated."
 
 
-def test_a_conversation_is_bounded_by_count_and_by_bytes() -> None:
+def test_a_conversation_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "ITEMS_MAX", 100)
     kept = Conversation("conv_1")
     for number in range(conversation.ITEMS_MAX + 10):
         kept.add(Item({"id": str(number), "type": "message", "content": []}))
