@@ -175,6 +175,16 @@ def test_retry_counts_down_what_the_server_asked_for_and_never_presses_itself(pa
     assert len(attempts) == 1, "no reconnect without a person"
 
 
+@pytest.mark.parametrize("message", [b"\x01\x00\x00", b"\x01" + bytes(16), "not JSON", '{"no": "type"}'])
+def test_a_broken_message_ends_the_session_with_a_reason(page: VoicePage, message: str | bytes) -> None:
+    page.page.route_web_socket("**/v1/realtime", lambda socket: socket.on_message(lambda _: socket.send(message)))
+    page.page.reload()
+    page.page.click("#start")
+    page.page.wait_for_selector("#banner[data-code^=bad_]")
+    assert page.text("#banner .message").startswith("The server sent ")
+    page.until(lambda: page.alive["tracks"] == page.alive["contexts"] == 0, "everything is given back")
+
+
 def test_a_relay_that_is_gone_is_told_as_such(browser: Browser) -> None:
     with relay_process("--upstream", "simulator") as leaving:
         page = VoicePage(browser, leaving.url)
