@@ -2,12 +2,12 @@
 
 The reader passes messages and the time to the session and queues what it says; the writer sends, and performs the
 scripted faults; the third pings. Nothing waits without an end: each send, each pong and the goodbye have a deadline,
-and a peer that misses one is cut. When OUTBOX_EVENTS wait for the writer, the reader waits too.
+and a peer that misses one is cut. When OUTBOX_EVENTS or OUTBOX_BYTES wait for the writer, the reader waits too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import msgspec
@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from relay.simulator.conversation import Event
 from relay.simulator.faults import Fault, Script
 from relay.simulator.gate import Denied, wrong_key
+from relay.simulator.ids import Ids
 from relay.simulator.sabotage import NOT_A_FRAME, FaultyStream, flood_events, malformed
 from relay.simulator.session import Ending, Session, refused
 
@@ -27,6 +28,11 @@ PING_INTERVAL_S = 20.0
 PONG_DEADLINE_S = 20.0
 STALL_S_MAX = 600.0
 OUTBOX_EVENTS = 1_024
+OUTBOX_BYTES = 64 * 1024 * 1024
+
+
+# An event and the text that is sent for it, or the end.
+Queued = tuple[Event, str] | Ending
 
 
 class _Over(Exception):
@@ -36,15 +42,18 @@ class _Over(Exception):
 class Connection:
     """Runs one session over one WebSocket until either side ends it."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: FaultyStream, script: Script) -> None:
+    def __init__(self, websocket: WebSocketConnection, stream: FaultyStream, script: Script, ids: Ids) -> None:
         self._websocket = websocket
         self._stream = stream
         self._script = script
+        self._ids = ids
         self._session: Session | None = None
+        self._queued_bytes = 0
+        self._drained = trio.Event()
 
     async def run(self, admit: Callable[[], Session]) -> None:
         """`admit` makes the session or raises Denied."""
-        outbox_in, outbox_out = trio.open_memory_channel[Event | Ending](OUTBOX_EVENTS)
+        outbox_in, outbox_out = trio.open_memory_channel[Queued](OUTBOX_EVENTS)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read, admit, outbox_in)
@@ -53,31 +62,44 @@ class Connection:
         except* (_Over, ConnectionClosed):
             pass
 
-    async def _read(self, admit: Callable[[], Session], outbox: trio.MemorySendChannel[Event | Ending]) -> None:
+    async def _read(self, admit: Callable[[], Session], outbox: trio.MemorySendChannel[Queued]) -> None:
         try:
             self._session = session = admit()
         except Denied as denied:
-            await outbox.send(refused(denied.refusal))
+            await self._queue(outbox, [refused(denied.refusal)])
             await outbox.send(Ending(denied.close_code, denied.refusal.close_reason))
             return
         events = session.open()
         while session.ended is None:
-            await _send_each(outbox, events)
+            await self._queue(outbox, events)
             message: str | bytes | None = None
             with trio.move_on_at(session.next_due_s):
                 message = await self._websocket.get_message()
             now_s = trio.current_time()
             events = session.poll(now_s) if message is None else session.receive(message, now_s)
-        await _send_each(outbox, [*events, session.ended])
+        await self._queue(outbox, events)
+        await outbox.send(session.ended)
 
-    async def _write(self, outbox: trio.MemoryReceiveChannel[Event | Ending]) -> None:
+    async def _queue(self, outbox: trio.MemorySendChannel[Queued], events: list[Event]) -> None:
+        for each in events:
+            while self._queued_bytes > OUTBOX_BYTES:
+                await self._drained.wait()
+            text = self._encoded(each)
+            self._queued_bytes += len(text)
+            await outbox.send((each, text))
+
+    async def _write(self, outbox: trio.MemoryReceiveChannel[Queued]) -> None:
         await self._strike(self._script.at("open"))
-        async for each in outbox:
-            if isinstance(each, Ending):
-                await self._close(each)
-            else:
-                await self._send(_encoded(each))
-                await self._strike(self._script.after(each))
+        async for queued in outbox:
+            if isinstance(queued, Ending):
+                await self._close(queued)
+                return
+            sent, text = queued
+            await self._send(text)
+            self._queued_bytes -= len(text)
+            self._drained.set()
+            self._drained = trio.Event()
+            await self._strike(self._script.after(sent))
 
     async def _ping(self) -> None:
         while True:
@@ -92,6 +114,11 @@ class Connection:
             await self._websocket.send_message(message)
         if deadline.cancelled_caught:
             await self._cut()
+
+    def _encoded(self, sent: Event) -> str:
+        """What the session has named already keeps its name."""
+        sent["event_id"] = sent["event_id"] or self._ids.new("event")
+        return msgspec.json.encode(sent).decode()
 
     async def _close(self, ending: Ending) -> None:
         with trio.move_on_after(CLOSE_DEADLINE_S):
@@ -109,7 +136,7 @@ class Connection:
 
     async def _unauthorized(self, _: Fault) -> None:
         denied = wrong_key()
-        await self._send(_encoded(refused(denied.refusal)))
+        await self._send(self._encoded(refused(denied.refusal)))
         await self._close(Ending(denied.close_code, denied.refusal.close_reason))
 
     async def _drop(self, _: Fault) -> None:
@@ -122,12 +149,12 @@ class Connection:
 
     async def _flood(self, fault: Fault) -> None:
         for each in flood_events(fault.number):
-            await self._send(_encoded(each))
+            await self._send(self._encoded(each))
 
     async def _expire(self, _: Fault) -> None:
         assert self._session is not None, "faults.py lets no session expire before it began"
         for each in self._session.expire():
-            await self._send(_encoded(each))
+            await self._send(self._encoded(each))
         assert self._session.ended is not None
         await self._close(self._session.ended)
 
@@ -151,12 +178,3 @@ _STRIKES: dict[str, Callable[[Connection, Fault], Awaitable[None]]] = {
     "malformed": Connection._malformed,
     "close": Connection._close_by_script,
 }
-
-
-def _encoded(sent: Event) -> str:
-    return msgspec.json.encode(sent).decode()
-
-
-async def _send_each(outbox: trio.MemorySendChannel[Event | Ending], messages: Sequence[Event | Ending]) -> None:
-    for message in messages:
-        await outbox.send(message)

@@ -77,11 +77,12 @@ class Simulator:
         """One connection, from handshake to end. The barrier: raises nothing but Cancelled."""
         self._connections += 1
         self._open += 1
+        number = self._connections
         faulty = FaultyStream(stream)
         try:
-            await self._serve(faulty, self._connections)
+            await self._serve(faulty, number)
         except* Exception as group:
-            log.warning("simulator.connection_failed", connection=self._connections, error=repr(group.exceptions[0]))
+            log.warning("simulator.connection_failed", connection=number, error=repr(group.exceptions[0]))
         finally:
             self._open -= 1
             await trio.aclose_forcefully(stream)
@@ -108,7 +109,8 @@ class Simulator:
         with trio.move_on_after(HANDSHAKE_DEADLINE_S) as deadline:
             websocket = await request.accept(subprotocol=handshake.subprotocol)
         if not deadline.cancelled_caught:
-            await Connection(websocket, stream, script).run(partial(self._admit, handshake, number))
+            ids = Ids(f"{self._options.seed}:{number}")
+            await Connection(websocket, stream, script, ids).run(partial(self._admit, handshake, ids))
 
     def _script(self, handshake: Handshake) -> Script:
         if handshake.path != PATH:
@@ -125,12 +127,13 @@ class Simulator:
         for fault in script.at("request"):
             if fault.name == "stall":
                 await trio.sleep(STALL_S_MAX)
+                raise HttpRefusal(503, "The stall is over.")
             raise HttpRefusal(fault.number, "A scripted fault.", retry_after_s=fault.rest)
 
-    def _admit(self, handshake: Handshake, number: int) -> Session:
+    def _admit(self, handshake: Handshake, ids: Ids) -> Session:
         return Session(
             handshake.admit(self._options.key),
-            Ids(f"{self._options.seed}:{number}"),
+            ids,
             now_s=trio.current_time(),
             unix_s=time.time(),
             max_session_s=self._options.max_session_s,

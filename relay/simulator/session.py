@@ -198,8 +198,10 @@ class Session:
             )
         )
         active = self._active()
-        if active is not None and self._turn_detection and self._turn_detection["interrupt_response"]:
-            self._cancel(active, "turn_detected")
+        if self._turn_detection and self._turn_detection["interrupt_response"]:
+            self._playing_until_s = self._now_s  # an interrupted listener stops playing, also what was sent already
+            if active is not None:
+                self._cancel(active, "turn_detected")
 
     def _hear_stop(self, moment: SpeechStopped) -> None:
         item_id = self._turn_item_id
@@ -351,7 +353,7 @@ def _parsed(message: str | bytes) -> dict[str, Any]:
         raise Refusal("invalid_event", "Invalid event: binary frames are not supported.")
     try:
         sent = msgspec.json.decode(message)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+    except (msgspec.DecodeError, RecursionError):
         raise Refusal("invalid_json", "The message is not valid JSON.") from None
     if not isinstance(sent, dict):
         raise Refusal("invalid_event", "The message is not a JSON object.")

@@ -77,6 +77,7 @@ class Client:
         for event in events:
             event_as_sent = json.loads(json.dumps(event))
             assert facts.complaints_about_event(event_as_sent) == []
+            assert event["event_id"].startswith("event_")
         self.events += events
         return events
 

@@ -24,6 +24,7 @@ from tests.simulator.client import Client, base64_of, error_of, kinds
         ('{"type":"response.create"} x', "invalid_json"),
         ('{"type":NaN}', "invalid_json"),
         ('{"type":"\\ud800"}', "invalid_json"),
+        ('{"type":' + "1" * 5_000 + "}", "invalid_json"),
         ("[" * 10_000, "invalid_json"),
         ("null", "invalid_event"),
         ('"response.create"', "invalid_event"),

@@ -43,6 +43,7 @@ class Peer:
     async def receive(self) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(await self.websocket.get_message())
         assert facts.complaints_about_event(event) == []
+        assert event["event_id"].startswith("event_")
         return event
 
     async def until(self, kind: str) -> list[dict[str, Any]]:
@@ -395,6 +396,30 @@ async def test_a_client_that_stops_reading_is_cut_after_a_deadline(autojump_cloc
             nursery.start_soon(Simulator(SimulatorOptions()).handle, theirs)
             await ours.send_all(UPGRADE + b"\r\n")
             assert (await ours.receive_some()).startswith(b"HTTP/1.1 101")
+
+
+def masked_frame(text: str) -> bytes:
+    """A client's text frame, with a mask of zeros; 126 to 65,535 bytes."""
+    return b"\x81\xfe" + len(text).to_bytes(2) + bytes(4) + text.encode()
+
+
+@pytest.mark.parametrize(("limit", "value"), [("OUTBOX_EVENTS", 16), ("OUTBOX_BYTES", 16 * 1_200)])
+async def test_who_asks_and_does_not_read_is_not_read_either(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(connection, limit, value)
+    update = json.dumps({"type": "session.update", "session": {"type": "realtime", "instructions": "x" * 200}})
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    asked = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Simulator(SimulatorOptions()).handle, theirs)
+        await ours.send_all(UPGRADE + b"\r\n")
+        assert (await ours.receive_some()).startswith(b"HTTP/1.1 101")
+        with trio.move_on_after(connection.SEND_DEADLINE_S / 2):
+            for asked in range(200):  # noqa: B007  # how far it came is the result
+                await ours.send_all(masked_frame(update))
+        nursery.cancel_scope.cancel()
+    assert 10 <= asked <= 25
 
 
 async def test_a_client_that_answers_no_ping_is_cut(autojump_clock: trio.testing.MockClock) -> None:
