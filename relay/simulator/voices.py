@@ -23,6 +23,8 @@ PITCH_HZ = 125.0
 HARMONICS_TO_HZ = 3_800
 VOWEL_S, CONSONANT_S, GAP_S = 0.13, 0.035, 0.05
 FADE_S = 0.012
+# Few different vowels, each made once: a long text must not hold up the sessions beside it.
+PITCH_STEPS = 6
 SPEAKING_PEAK = 0.4
 CONSONANT_LEVEL = 0.12
 # First three formants in Hz, after Peterson and Barney's averages for men.
@@ -62,7 +64,7 @@ def speak(text: str) -> bytes:
 
 def _word(word: str, index: int, count: int) -> list[Floats]:
     """Consonant and vowel, as often as the word has groups of vowels; the pitch falls over the sentence."""
-    pitch = PITCH_HZ * (1.15 - 0.3 * index / count)
+    pitch = PITCH_HZ * (1.15 - 0.3 * (PITCH_STEPS * index // count) / PITCH_STEPS)
     pieces = []
     for consonants, vowels in re.findall(r"([^aeiouy]*)([aeiouy]*)", word):
         if consonants:
@@ -72,6 +74,7 @@ def _word(word: str, index: int, count: int) -> list[Floats]:
     return pieces
 
 
+@lru_cache(maxsize=len(FORMANTS) * PITCH_STEPS)
 def _vowel(letter: str, pitch_hz: float) -> Floats:
     """Harmonics of a gliding pitch, each as strong as the formants make it."""
     seconds = np.arange(int(VOWEL_S * RATE_HZ)) / RATE_HZ
@@ -85,6 +88,7 @@ def _vowel(letter: str, pitch_hz: float) -> Floats:
     return _faded(tone / np.abs(tone).max())
 
 
+@lru_cache(maxsize=128)
 def _consonant(letters: str) -> Floats:
     """A short hiss, different for every spelling and always the same for one."""
     random = np.random.default_rng(zlib.crc32(letters.encode()))

@@ -262,3 +262,15 @@ def test_push_to_talk_answers_only_when_asked() -> None:
     client.answer()
     assert audio_of(client.events) == sounds.pcm(sounds.speech())
     assert kinds(client.events)[:4] == ["input_audio_buffer.committed", *TURN[3:6]]
+
+
+def test_after_an_interruption_a_soft_voice_is_heard_again() -> None:
+    client = with_vad(create_response=False)
+    client.append(bytes(48_000))
+    client.type("a long sentence that is still being played when somebody interrupts it")
+    client.answer(1.0)
+    client.hear(sounds.speech(-22))
+    assert not client.of("input_audio_buffer.speech_started"), "softer than an echo may be"
+    client.hear(sounds.speech())
+    client.hear(sounds.speech(-22))
+    assert len(client.of("input_audio_buffer.speech_started")) == 2
