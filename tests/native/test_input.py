@@ -91,6 +91,7 @@ def test_frames_that_are_no_whole_samples_are_refused(encoding: Encoding, n_byte
 
 
 def test_the_largest_frame_passes_and_a_larger_one_is_refused() -> None:
+    assert MAX_FRAME_BYTES == 65_536
     uplink = Uplink("s16le", 8_000)
     assert len(pcm_of(uplink.push(bytes(MAX_FRAME_BYTES)))) == 3 * MAX_FRAME_BYTES
     for n_bytes in (MAX_FRAME_BYTES + 2, 16 * 2**20):
@@ -165,15 +166,17 @@ def test_any_split_of_the_input_gives_identical_bytes_down(rate_hz: int, encodin
     assert parts.finish() == whole.finish()
 
 
-def test_finish_lets_the_last_sample_out_and_starts_afresh() -> None:
-    item = base64.b64encode(encode(tone(440, 24_000, 0.1), "s16le"))
-    downlink = Downlink("f32le", 48_000)
+@pytest.mark.parametrize("rate_hz", [48_000, 44_100])
+def test_finish_lets_the_last_sample_out_and_starts_afresh(rate_hz: int) -> None:
+    item = base64.b64encode(encode(tone(440, 24_000, 0.1)[:-1], "s16le"))  # ends between two phases
+    downlink = Downlink("f32le", rate_hz)
     assert downlink.finish() == b""
     first = downlink.push(item), downlink.finish()
+    assert downlink.finish() == b""
     assert (downlink.push(item), downlink.finish()) == first
     tail = decode(first[1], "f32le")
-    assert 0 < len(tail) <= 96  # 2 ms
-    assert abs(tail[0]) > 0.01
+    assert 0 < len(tail) <= rate_hz // 500  # 2 ms
+    assert abs(tail).max() > 0.01
     downlink.push(item)
     downlink.reset()
     assert (downlink.push(item), downlink.finish()) == first
@@ -196,12 +199,7 @@ BASE64_LIKE = st.text("AQgwZz09+/=-_ \n!", max_size=90) | st.binary(max_size=200
 )
 
 
-@settings(deadline=None, max_examples=600)
-@given(BASE64_LIKE, st.integers(0, 200), st.sampled_from(["", "=", "A", "*", "\n", "\x80"]))
-def test_base64_is_accepted_exactly_when_the_standard_library_would_have_written_it(
-    text: str, at: int, extra: str
-) -> None:
-    text = text[:at] + extra + text[at:]
+def agrees_with_the_standard_library(text: str) -> None:
     expected = strict(text.encode()) if text.isascii() else None
     if expected is None or len(expected) % 2:
         with pytest.raises(AudioDataError):
@@ -214,19 +212,35 @@ def test_base64_is_accepted_exactly_when_the_standard_library_would_have_written
         assert Downlink("s16le", 24_000).push(text) == expected
 
 
+@settings(deadline=None, max_examples=500)
+@given(BASE64_LIKE, st.integers(0, 200), st.sampled_from(["", "=", "A", "*", "\n", "\x80"]), st.booleans())
+def test_base64_is_accepted_exactly_when_the_standard_library_would_have_written_it(
+    text: str, at: int, other: str, insert: bool
+) -> None:
+    agrees_with_the_standard_library(text[:at] + other + text[at if insert else at + 1 :])
+
+
+@pytest.mark.parametrize("at", [0, 31, 32, 4_095, 4_096, 8_191, 12_799])
+@pytest.mark.parametrize("other", ["=", "-", "\x00", "/"])
+def test_one_wrong_character_is_found_anywhere_in_a_long_delta(at: int, other: str) -> None:
+    text = "A" * 12_800
+    agrees_with_the_standard_library(text)
+    agrees_with_the_standard_library(text[:at] + other + text[at + 1 :])
+
+
 # ---- lifetimes and size ----
 
 
 def test_closing_frees_the_handle_and_its_tables() -> None:
     gc.collect()
-    before = native_info().live_handles
-    up, down = Uplink("f32le", 44_100), Downlink("f32le", 44_100)
-    assert native_info().live_handles == before + 2
-    assert native_info().table_bytes > 0
+    before = native_info()
+    up, down = Uplink("f32le", 44_444), Downlink("f32le", 44_444)
+    assert native_info().live_handles == before.live_handles + 2
+    assert native_info().table_bytes > before.table_bytes
     for _ in range(2):
         up.close()
         down.close()
-    assert native_info().live_handles == before
+    assert native_info() == before
     for use in (lambda: up.push(bytes(4)), lambda: down.push(b"AAAA"), down.finish, down.reset, up.take_level):
         with pytest.raises(ValueError, match="closed"):
             use()
@@ -266,19 +280,20 @@ def test_the_tables_of_any_two_rates_stay_below_256_kib() -> None:
 
 
 def test_threads_with_their_own_ends_do_not_disturb_each_other() -> None:
-    frame = encode(tone(440, 44_100, 0.02), "f32le")
-    results: list[list[bytes]] = []
+    """Large frames, so that calls really run at the same time: the GIL is released in them."""
+    frames = [encode(tone(200 * (i + 1), 44_100, 0.37), "f32le")[: MAX_FRAME_BYTES // 4 * 4] for i in range(4)]
+    expected = [Uplink("f32le", 44_100).push(frame) for frame in frames]
+    wrong = []
 
-    def work() -> None:
-        uplink = Uplink("f32le", 44_100)
-        results.append([uplink.push(frame) for _ in range(200)])
+    def work(frame: bytes, event: bytes) -> None:
+        wrong.extend(i for i in range(300) if Uplink("f32le", 44_100).push(frame) != event)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(frames, expected, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(result == results[0] for result in results)
+    assert wrong == []
 
 
 # ---- level and dispatch ----
