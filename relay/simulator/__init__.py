@@ -1,8 +1,12 @@
 """A Realtime API in a box: the GA dialect over WebSocket, without network, cost or chance.
 
 It is as strict as the real one and has no intelligence: a parrot answers speech with the same speech, and typed text is
-read aloud. Protocol and time are sans-IO (session.py and what it imports); server.py is the only file that knows Trio.
-It shares no code with the rest of relay, so that a mistake on one side is found by the other.
+read aloud. Protocol and time are sans-IO (session.py and what it imports); Trio is known to server.py, connection.py
+and sabotage.py alone. It shares no code with the rest of relay but its log, so that a mistake on one side is found by
+the other.
+
+Where to look: what is accepted - schema.py; what can go wrong on purpose - faults.py; what it answers - answers.py;
+what it takes for speech - turns.py.
 """
 
 from __future__ import annotations
