@@ -283,7 +283,7 @@ def test_threads_with_their_own_ends_do_not_disturb_each_other() -> None:
     """Large frames, so that calls really run at the same time: the GIL is released in them."""
     frames = [encode(tone(200 * (i + 1), 44_100, 0.37), "f32le")[: MAX_FRAME_BYTES // 4 * 4] for i in range(4)]
     expected = [Uplink("f32le", 44_100).push(frame) for frame in frames]
-    wrong = []
+    wrong: list[int] = []
 
     def work(frame: bytes, event: bytes) -> None:
         wrong.extend(i for i in range(300) if Uplink("f32le", 44_100).push(frame) != event)
