@@ -153,6 +153,18 @@ async def test_a_flood_is_dropped_unbuffered_and_ends_with_the_close(
     assert trio.current_time() <= 1.0
 
 
+async def test_a_flood_after_a_violation_is_dropped_unbuffered(autojump_clock: MockClock) -> None:
+    ws = WebSocket(flood := Flood(b"\xff" * 65_536), role="server", limits=LIMITS)
+    with pytest.raises(ProtocolViolation):
+        await ws.receive()
+    tracemalloc.start()
+    await ws.aclose(1002)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 1_000_000 < flood.flooded_bytes < 1_300_000
+    assert peak_bytes < 300_000
+
+
 async def test_others_run_while_a_flood_of_frames_is_dropped(role: Role, autojump_clock: MockClock) -> None:
     linked = link(role)
     await linked.far.send_all(linked.frame(PONG) * 10_000)
@@ -205,6 +217,37 @@ async def test_after_1009_the_rest_of_the_message_is_skipped_and_the_peers_answe
     assert trio.current_time() == 0
     assert linked.sent() == [(CLOSE, close_payload(1009))]
     assert linked.near.received_bytes == len(too_big + rest + close)
+
+
+async def test_a_close_in_the_middle_of_messages_no_limit_would_allow_finds_the_answer(
+    role: Role, autojump_clock: MockClock
+) -> None:
+    linked = link(role)
+    over = (
+        linked.frame(BINARY, bytes(100_000)),
+        linked.frame(TEXT, fin=False),
+        *[linked.frame(CONTINUATION, fin=False)] * 99,
+    )
+    data = b"".join(over) + linked.frame(CLOSE, close_payload(1000))
+    await linked.far.send_all(data)
+    await linked.far.send_eof()
+    await linked.ws.aclose()
+    with pytest.raises(Closed) as error:
+        await linked.ws.receive()
+    assert error.value.code == 1000
+
+
+async def test_what_follows_the_peers_close_does_not_disturb_the_wait_for_its_end(autojump_clock: MockClock) -> None:
+    linked = link("client")
+    await linked.far.send_all(linked.frame(CLOSE) + b"\xff" * 100)
+    with pytest.raises(Closed):
+        await linked.ws.receive()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linked.ws.aclose)
+        await trio.sleep(0.3)
+        assert not linked.near.closed
+        await linked.far.send_eof()
+    assert trio.current_time() == pytest.approx(0.3)
 
 
 async def test_after_a_violation_the_rest_is_read_so_that_the_peer_is_not_reset(

@@ -205,6 +205,15 @@ async def test_a_body_that_never_ends_is_cut_at_4_kib() -> None:
         with pytest.raises(HandshakeRefused) as refusal:
             await open_socket(stream)
         assert refusal.value.body == b"x" * 4096
+        assert stream.received_bytes < 16 * 1024
+
+
+async def test_a_chunk_header_that_never_ends_is_given_up_after_16_kib() -> None:
+    head = "HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with Server(head, b"1;" + b"x" * 100_000).serving() as stream:
+        with pytest.raises(HandshakeRefused):
+            await open_socket(stream)
+        assert stream.received_bytes < 24 * 1024
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
