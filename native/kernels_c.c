@@ -45,16 +45,20 @@ static void fir(float *dst, const float *src, size_t stride, const float *taps, 
 #define GROUP 4
 #define ROW_GROUP 4
 
-/* Four partial sums in names of their own, which is what makes the compiler keep them in registers. */
+/* Eight partial sums in names of their own: an array the compiler would keep in memory. */
 static float dot(const float *restrict x, const float *restrict h, uint32_t taps) {
-    float a = 0, b = 0, c = 0, d = 0;
-    for (uint32_t t = 0; t < taps; t += 4) {
+    float a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, i = 0, j = 0;
+    for (uint32_t t = 0; t < taps; t += 8) {
         a += x[t] * h[t];
         b += x[t + 1] * h[t + 1];
         c += x[t + 2] * h[t + 2];
         d += x[t + 3] * h[t + 3];
+        e += x[t + 4] * h[t + 4];
+        f += x[t + 5] * h[t + 5];
+        i += x[t + 6] * h[t + 6];
+        j += x[t + 7] * h[t + 7];
     }
-    return (a + b) + (c + d);
+    return ((a + b) + (c + d)) + ((e + f) + (i + j));
 }
 
 static inline void dot_group(float *sum, const float *const *x, const float *const *h, uint32_t taps) {
