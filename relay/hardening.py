@@ -10,6 +10,9 @@ pyproject.toml and checked here. `install` is called once, before the first conn
    tests/server/test_front_door.py::test_a_handshake_with_non_ascii_headers_is_refused_and_the_server_lives
 3. HTTP/2 is accepted without TLS, by upgrade or by prior knowledge, with all its own faults. -> Http1Only.
    tests/server/test_front_door.py::test_http2_is_refused
+4. After its first answer a connection is never idle: the idle task is started from within the request's scope, which is
+   cancelled at that moment. It stays open for ever and holds up the end of the process. -> Connection.
+   tests/server/test_serve.py::test_an_idle_connection_does_not_hold_up_the_end
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import h11
+import trio
 from hypercorn import protocol as hypercorn_protocol
-from hypercorn.events import Closed
+from hypercorn.events import Closed, Event, Updated
 from hypercorn.protocol import ws_stream
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.tcp_server import TCPServer
 
 PINNED = "0.18.0"
 
@@ -53,6 +58,29 @@ class Http1Only(H11Protocol):
         await self._send_error_response(505)
         await self.send(Closed())
         raise ConnectionRefused(f"HTTP version {event.http_version!r}")
+
+
+class Connection(TCPServer):
+    """A connection whose idle time runs in its own scope."""
+
+    _idle: trio.CancelScope | None = None
+
+    async def protocol_send(self, event: Event) -> None:
+        """Write for the protocol, or take note that a request began or ended. The latter does not wait: see above."""
+        if not isinstance(event, Updated):
+            await super().protocol_send(event)
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        if event.idle:
+            self._idle = trio.CancelScope()
+            self._task_group.spawn(self._idle_within, self._idle)
+        elif self._idle is None:
+            await self.idle_task.stop()  # the one that runs before the first request
+
+    async def _idle_within(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._idle_timeout()
 
 
 def install() -> None:

@@ -20,7 +20,6 @@ from functools import partial
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
 
@@ -117,7 +116,7 @@ async def _connection(
     connection = DetachableStream(stream, send_deadline_s=config.send_deadline_s)
     try:
         # Hypercorn's own annotations ask for an SSLStream; it handles a plain stream as one without TLS.
-        await TCPServer(app, hypercorn, context, {STATE_KEY: connection}, connection)  # type: ignore[arg-type]
+        await hardening.Connection(app, hypercorn, context, {STATE_KEY: connection}, connection).run()  # type: ignore[arg-type]
     except* hardening.ConnectionRefused:
         pass
     except* Exception:

@@ -66,9 +66,16 @@ async def test_a_signal_tells_the_sessions_and_ends_the_process_cleanly(signal_n
         assert "Traceback" not in relay.stderr
 
 
-async def test_idle_connections_do_not_hold_up_the_end() -> None:
-    with relay_process("--upstream", "simulator") as relay, socket.create_connection(("127.0.0.1", relay.port)):
-        assert relay.stop(signal.SIGTERM, deadline_s=15) == 0
+@pytest.mark.parametrize("request_first", [False, True])
+def test_an_idle_connection_does_not_hold_up_the_end(request_first: bool) -> None:
+    with (
+        relay_process("--upstream", "simulator") as relay,
+        socket.create_connection(("127.0.0.1", relay.port)) as connection,
+    ):
+        if request_first:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        assert relay.stop(signal.SIGTERM, deadline_s=5) == 0
 
 
 async def test_over_the_cap_a_session_is_refused_with_503_and_a_place_is_given_back() -> None:
