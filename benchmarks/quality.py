@@ -96,9 +96,9 @@ def delay(path: Path) -> tuple[float, tuple[int, int]]:
     samples[place] = 0.9
     pushes = path.run(samples)
     heard = np.concatenate(pushes)
-    # counted from the click, so that rounding to PCM16 weighs little
     distance_s = np.arange(len(heard)) / path.to_hz - place / path.from_hz
-    behind_s = float(heard @ distance_s / heard.sum())
+    near = abs(distance_s) < 0.01  # what rounding and dither leave further away would weigh too much
+    behind_s = float(heard[near] @ distance_s[near] / heard[near].sum())
     counts = np.array([len(push) for push in pushes])
     owed = np.arange(1, len(counts) + 1) * FRAME_S - np.cumsum(counts) / path.to_hz
     late = counts[len(counts) // 4 :]

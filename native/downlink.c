@@ -31,19 +31,15 @@ void relay_downlink_reset(relay_downlink *downlink) {
     downlink->pending = 0;
 }
 
-/* Writes `count` floats in the browser's encoding. The level is always that of their PCM16. */
-static size_t store(struct handle *handle, const float *samples, size_t count, char *out) {
+/* Writes `count` floats in the browser's encoding. The level is always that of their PCM16: for a browser that wants
+ * floats it is written too, and the floats, twice as long, over it. */
+static size_t store(struct handle *handle, float *samples, size_t count, char *out) {
     const struct kernels *const kernels = handle->resampler.kernels;
-    if (handle->encoding == RELAY_S16LE) {
-        kernels->store_s16(out, samples, count, &handle->level);
-        return 2 * count;
-    }
-    char pcm[2 * BLOCK_OUT];
-    float clipped[BLOCK_OUT];
-    kernels->load_f32(clipped, (const char *)samples, count);
-    kernels->store_s16(pcm, clipped, count, &handle->level);
-    memcpy(out, clipped, count * sizeof *clipped);
-    return count * sizeof *clipped;
+    kernels->store_s16(out, samples, count, &handle->level);
+    if (handle->encoding == RELAY_S16LE) return 2 * count;
+    kernels->load_f32(samples, (const char *)samples, count); /* clips in place */
+    memcpy(out, samples, count * sizeof *samples);
+    return count * sizeof *samples;
 }
 
 /* n samples of PCM16, or of silence when `pcm` is NULL. Returns the bytes written. */

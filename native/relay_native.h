@@ -21,7 +21,7 @@
 #define RELAY_MIN_RATE_HZ 8000
 #define RELAY_MAX_RATE_HZ 192000
 #define RELAY_MAX_FRAME_BYTES 65536 /* of one relay_uplink_push */
-#define RELAY_STACK_BYTES 49152     /* upper bound of what a push puts on the stack; asserted in resample.c */
+#define RELAY_STACK_BYTES 32768     /* upper bound of what a call puts on the stack; asserted in resample.c */
 
 /* Encodings of the browser's samples. */
 #define RELAY_F32LE 0

@@ -17,7 +17,11 @@
 /* Planes of a split window: all of it once, and a pad behind each plane. */
 #define PLANES (FILTER_MAX_TAPS + BLOCK_IN + FILTER_MAX_DECIMATION * KERNEL_PAD)
 
-_Static_assert(sizeof(float) * (2 * WINDOW + PLANES + BLOCK_OUT + KERNEL_PAD) < RELAY_STACK_BYTES, "stack use is promised");
+/* What lies on the stack at once: a caller's block of output, both windows, and decimate()'s planes or interpolate()'s
+ * rows; 1 KiB for everything else. */
+#define ROWS (BLOCK_OUT + KERNEL_PAD)
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
+_Static_assert(sizeof(float) * (ROWS + 2 * WINDOW + LARGER(PLANES, ROWS)) + 1024 <= RELAY_STACK_BYTES, "as promised");
 
 size_t resample_history(const struct filter_plan *plan) {
     size_t floats = 0;
@@ -78,7 +82,7 @@ static void decimate(const struct kernels *kernels, const struct filter_stage *s
  * next one, which is written afterwards. */
 static void interpolate(const struct kernels *kernels, const struct filter_stage *stage, const float *window, float *out,
                         size_t count) {
-    float rows[BLOCK_OUT + KERNEL_PAD];
+    float rows[ROWS];
     const size_t each = count / stage->up, last = stage->up - 1;
     for (size_t p = 0; p < last; p++)
         kernels->fir(rows + p * each, window, 0, stage->coef + (p + 1) * stage->taps, 1, stage->taps, each);
