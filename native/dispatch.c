@@ -1,5 +1,4 @@
 /* Which code path this processor gets. Plain function tables and __builtin_cpu_supports instead of ifunc: musl has none. */
-#include <math.h>
 #include <stdatomic.h>
 
 #include "kernels.h"
@@ -27,21 +26,4 @@ int relay_init(int highest_simd) {
     const struct kernels *kernels = best(highest_simd);
     atomic_store_explicit(&chosen, kernels, memory_order_release);
     return kernels->simd;
-}
-
-/* ---- the level, which has no better home: one sum per handle, read rarely ---- */
-
-#define SILENCE_DBFS (-120.0)
-
-static double dbfs(double amplitude) {
-    const double level = amplitude > 0.0 ? 20.0 * log10(amplitude / 32768.0) : SILENCE_DBFS;
-    return level > SILENCE_DBFS ? level : SILENCE_DBFS;
-}
-
-ptrdiff_t relay_level_read(struct level_sum *sum, double level[2], int clear) {
-    const ptrdiff_t count = (ptrdiff_t)sum->count;
-    level[0] = dbfs(count ? sqrt((double)sum->square / (double)count) : 0.0);
-    level[1] = dbfs((double)sum->peak);
-    if (clear) *sum = (struct level_sum){0};
-    return count;
 }
