@@ -64,6 +64,7 @@ int main(void) {
         ratio[r] = frame_ns[r] / floor_ns[r];
     }
     relay_uplink_free(up);
-    printf("{\"floor_ns\": %.0f, \"frame_ns\": %.0f, \"ratio\": %.3f}\n", middle(floor_ns), middle(frame_ns), middle(ratio));
+    printf("{\"floor_ns\": %.0f, \"frame_ns\": %.0f, \"ratio\": %.3f}\n", middle(floor_ns), middle(frame_ns),
+           middle(ratio));
     return 0;
 }

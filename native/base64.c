@@ -17,12 +17,14 @@
 static const char PAIRS[4096][2] = {PAIRS_1024(0), PAIRS_1024(1024), PAIRS_1024(2048), PAIRS_1024(3072)};
 
 /* Letter to value + 1, so that what is no letter is 0 and becomes 0xFFFFFFFF when the 1 is taken off again. */
+/* clang-format off */
 static const uint8_t VALUES[256] = {
     ['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
     ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
     ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
     ['+'] = 63, ['/'] = 64,
 };
+/* clang-format on */
 
 static inline void encode_group(char *out, const unsigned char *in) {
     const uint32_t bits = (uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2];

@@ -1,13 +1,12 @@
-/* Which code path this processor gets. Plain function tables and __builtin_cpu_supports instead of ifunc: musl has none. */
+/* Which code path this processor gets. Plain function tables and __builtin_cpu_supports instead of ifunc: musl has
+ * none. */
 #include <stdatomic.h>
 
 #include "kernels.h"
 
 static _Atomic(const struct kernels *) chosen = &relay_kernels_c;
 
-const struct kernels *relay_kernels(void) {
-    return atomic_load_explicit(&chosen, memory_order_acquire);
-}
+const struct kernels *relay_kernels(void) { return atomic_load_explicit(&chosen, memory_order_acquire); }
 
 static const struct kernels *best(int highest_simd) {
 #if defined(__x86_64__)

@@ -1,7 +1,7 @@
 /* Down: one call turns a base64 delta into samples for the browser.
  *
- * The delta is decoded whole before the resampler sees any of it: a delta that is not strict base64 changes nothing. The
- * decoded PCM16 waits at the end of the out-buffer, behind the place of the samples.
+ * The delta is decoded whole before the resampler sees any of it: a delta that is not strict base64 changes nothing.
+ * The decoded PCM16 waits at the end of the out-buffer, behind the place of the samples.
  */
 #include "base64.h"
 #include "handle.h"

@@ -1,19 +1,22 @@
 /* Filter design, and the tables that all sessions at one pair of rates share.
  *
- * One recipe covers every pair of rates, a sinc under a Kaiser window:
+ * One recipe covers every pair of rates, a sinc under a Kaiser window.
  *
- *   going down   48 taps per output sample, cut at 0.929 of the new Nyquist frequency, 84 dB. At 24 kHz out: flat within
- *                0.02 dB to 10 kHz, 84 dB down from 12.5 kHz on, and the lobes fall off from there, which is what keeps
- *                the images of 44.1 -> 24 kHz (80 : 147) out of the PCM16 noise. Delay 24 output samples less a half:
- *                0.97 ms. An equiripple filter of this length (10 k / 12 k, 83 dB) has a steeper edge, but its lobes do
- *                not fall, and 0.024 dB of ripple.
- *   going up     cut at the old Nyquist frequency, where every up-th tap is exactly zero, so that phase 0 is the input
- *                itself. Twice the rate: 32 taps, 84 dB, the window's length tried for the best SNR. Else 40 taps and
- *                100 dB, because the more phases there are, the more their small differences count in the SNR.
+ * Going down: 48 taps per output sample, cut at 0.929 of the new Nyquist frequency, 84 dB. At 24 kHz out that is flat
+ * within 0.02 dB to 10 kHz and 84 dB down from 12.5 kHz on, and the lobes fall off from there, which is what keeps the
+ * images of 44.1 -> 24 kHz (80 : 147) out of the PCM16 noise. Delay: 24 output samples less a half, 0.97 ms. An equiripple
+ * filter of this length (10 k / 12 k, 83 dB) has a steeper edge, but lobes that do not fall, and 0.024 dB of ripple.
  *
- * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate (3 at
- * the very most), with a short filter (what it lets alias lies where the second stage removes it), then the rest. That costs a fraction of the
- * work and of the history that one long filter would: 192 -> 24 kHz needs 146 floats instead of 383.
+ * Going up: cut at the old Nyquist frequency, where every up-th tap is exactly zero, so that phase 0 is the input itself.
+ * Twice the rate: 32 taps, 84 dB, the window's length tried for the best SNR. Else 40 taps and 100 dB, because the more
+ * phases there are, the more their small differences count in the SNR.
+ *
+ * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate (3 at the
+ * very most), with a short filter (what it lets alias lies where the second stage removes it), then the rest. That costs
+ * a fraction of the work and of the history that one long filter would: 192 -> 24 kHz needs 146 floats instead of 383.
+ *
+ * Tables are at most 180 KiB for a pair of rates (FILTER_MAX_PHASES rows of FILTER_MAX_TAPS floats), designed in 0.02 to
+ * 2 ms, and freed with the last handle that uses them.
  */
 #include "filter.h"
 
@@ -24,7 +27,7 @@
 #define PI 3.14159265358979323846
 
 #define DOWN_TAPS_PER_OUTPUT 48
-#define DOWN_CUT 0.929     /* of the output's Nyquist frequency: (10 kHz + 12.5 kHz) / 2 = 11.25 less a margin, over 12 */
+#define DOWN_CUT 0.929 /* of the output's Nyquist frequency: (10 kHz + 12.5 kHz) / 2 = 11.25 less a margin, over 12 */
 #define DOWN_STOP_DB 84.0
 #define DOUBLE_TAPS 32
 #define DOUBLE_STOP_DB 84.0
@@ -109,9 +112,7 @@ static uint32_t common_divisor(uint32_t a, uint32_t b) {
     return a;
 }
 
-static uint32_t round_up(double x, uint32_t multiple) {
-    return ((uint32_t)ceil(x / multiple - 1e-9)) * multiple;
-}
+static uint32_t round_up(double x, uint32_t multiple) { return ((uint32_t)ceil(x / multiple - 1e-9)) * multiple; }
 
 static enum filter_kind kind_of(uint32_t up, uint32_t down) {
     if (up == 1) return FILTER_DECIMATE;
@@ -154,12 +155,12 @@ static size_t make_main_stage(struct filter_stage *stage, uint32_t in_hz, uint32
     return make_stage(stage, up, down, (struct recipe){taps, DOWN_CUT / 2.0 / ratio, DOWN_STOP_DB, 0.0});
 }
 
-/* Down by `factor`, leaving `left` times the output rate. Its stop band starts where an alias would fall below the point
- * from which the main stage stops everything: 12.5 / 12 of the output's Nyquist frequency. */
+/* Down by `factor`, leaving `left` times the output rate. Its stop band starts where an alias would fall below the
+ * point from which the main stage stops everything: 12.5 / 12 of the output's Nyquist frequency. */
 static size_t make_pre_stage(struct filter_stage *stage, uint32_t factor, double left) {
-    const double kept = 12.5 / 12.0 / 2.0;  /* in output rates */
-    const double in = left * factor;        /* the input rate, likewise */
-    const double width = left - 2.0 * kept; /* from `kept` to its mirror image */
+    const double kept = 12.5 / 12.0 / 2.0;                                 /* in output rates */
+    const double in = left * factor;                                       /* the input rate, likewise */
+    const double width = left - 2.0 * kept;                                /* from `kept` to its mirror image */
     const double taps = 1.0 + (PRE_STOP_DB - 7.95) / (14.36 * width / in); /* Kaiser's estimate */
     return make_stage(stage, 1, factor, (struct recipe){round_up(taps, factor), left / 2.0 / in, PRE_STOP_DB, 0.0});
 }

@@ -1,4 +1,4 @@
-/* Filter plans: what resample.c needs to know about one pair of rates. Internal to native/; the theory is in filter.c. */
+/* Filter plans: what resample.c needs to know about a pair of rates. Internal to native/; the theory is in filter.c. */
 #ifndef RELAY_FILTER_H
 #define RELAY_FILTER_H
 
@@ -12,10 +12,10 @@ enum filter_kind {
 };
 
 #define FILTER_MAX_STAGES 2
-#define FILTER_MAX_TAPS 144      /* of one stage: 3 : 1 has 3 * 48, and more than that goes in two stages */
-#define FILTER_MAX_DECIMATION 8  /* of a first stage: leaves 3 : 1 of 192 -> 8 kHz, the longest way */
-#define FILTER_MAX_PHASES 320    /* of FILTER_POLYPHASE: 8 <-> 11.025 kHz and 11.025 <-> 24 kHz are the largest common ones */
-#define FILTER_BETWEEN_ROWS 256  /* of FILTER_BETWEEN, and one more that closes the table */
+#define FILTER_MAX_TAPS 144     /* of one stage: 3 : 1 has 3 * 48, and more than that goes in two stages */
+#define FILTER_MAX_DECIMATION 8 /* of a first stage: leaves 3 : 1 of 192 -> 8 kHz, the longest way */
+#define FILTER_MAX_PHASES 320   /* of FILTER_POLYPHASE: 11.025 -> 24 kHz has as many, the most of any common pair */
+#define FILTER_BETWEEN_ROWS 256 /* of FILTER_BETWEEN, and one more that closes the table */
 
 struct filter_stage {
     enum filter_kind kind;

@@ -29,11 +29,11 @@ struct level_sum {
 
 /* Everything poly() needs to know: see resample.c for the geometry. */
 struct poly_job {
-    const float *coef;  /* rows of `taps` floats */
-    uint32_t taps;      /* a multiple of 8 */
-    uint32_t up, down;  /* one output every down/up inputs */
-    uint32_t phase;     /* of the first output, in 1/up of an input */
-    uint32_t rows;      /* 0: one row per phase; else phases rounded to `rows`, and interpolated */
+    const float *coef; /* rows of `taps` floats */
+    uint32_t taps;     /* a multiple of 8 */
+    uint32_t up, down; /* one output every down/up inputs */
+    uint32_t phase;    /* of the first output, in 1/up of an input */
+    uint32_t rows;     /* 0: one row per phase; else phases rounded to `rows`, and interpolated */
 };
 
 struct kernels {
@@ -47,7 +47,7 @@ struct kernels {
     void (*split)(float *dst, size_t stride, const float *src, size_t n_each, size_t ways);
     /* dst[k * ways + p] = src[p * stride + k] */
     void (*join)(float *dst, const float *src, size_t stride, size_t n_each, size_t ways);
-    /* dst[k] = sum over planes p and taps t of taps[p * n_taps + t] * src[p * stride + k + t]; may write n + KERNEL_PAD */
+    /* dst[k] = sum over planes p, taps t of taps[p * n_taps + t] * src[p * stride + k + t]; writes n + KERNEL_PAD */
     void (*fir)(float *dst, const float *src, size_t stride, const float *taps, size_t planes, size_t n_taps, size_t n);
     /* n outputs at the positions that `job` describes, from src[0] on. */
     void (*poly)(float *dst, const float *src, const struct poly_job *job, size_t n);

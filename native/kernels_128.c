@@ -1,5 +1,5 @@
-/* Vectors of four floats, mostly in the compiler's own notation: SSE2 on x86-64, NEON on AArch64, from one text. base64 goes
- * group by group through the tables of base64.c: without a byte shuffle (SSE2 has none) vectors gain little. */
+/* Vectors of four floats, mostly in the compiler's own notation: SSE2 on x86-64, NEON on AArch64, from one text. base64
+ * goes group by group through the tables of base64.c: without a byte shuffle (SSE2 has none) vectors gain little. */
 #if defined(__x86_64__) || defined(__aarch64__)
 
 #include "pcm_body.h"
@@ -109,7 +109,8 @@ static void store_s16(char *dst, const float *src, size_t n, struct level_sum *l
         const pcm_eight pcm = to_eight(src + k, &lanes);
         memcpy(dst + 2 * k, &pcm, sizeof pcm);
     }
-    if (k < n) { /* the rest through a full vector, zeros behind it: the same rounding, and zeros do not raise a level */
+    /* the rest through a full vector, zeros behind it: the same rounding, and zeros do not raise a level */
+    if (k < n) {
         float rest[8] = {0};
         memcpy(rest, src + k, (n - k) * sizeof *rest);
         const pcm_eight pcm = to_eight(rest, &lanes);

@@ -73,7 +73,8 @@ static void store_s16(char *dst, const float *src, size_t n, struct level_sum *l
         _mm256_storeu_si256((__m256i *)(dst + 2 * k), pcm);
         measure(&lanes, pcm);
     }
-    if (k < n) { /* the rest through a full vector, zeros behind it: the same rounding, and zeros do not raise a level */
+    /* the rest through a full vector, zeros behind it: the same rounding, and zeros do not raise a level */
+    if (k < n) {
         float rest[16] = {0};
         char bytes[32];
         memcpy(rest, src + k, (n - k) * sizeof *rest);
@@ -103,10 +104,10 @@ static inline void fir_block(float *dst, const float *src, size_t stride, const 
     for (size_t i = 0; i < WIDE; i++) _mm256_storeu_ps(dst + 8 * i, sum[i]);
 }
 
-/* The fast way, when a plane has 8 * Q taps. Every eighth tap, Q of them, stays in a register, and the input streams by,
- * eight samples at a time: vector s is the first of output block s, the second of block s - 1, and so on, so that one
- * load serves Q multiplications. Block s lives in sum[s % Q] and is finished by vector s + Q - 1. Eight such sweeps, one
- * for each remainder of the tap's number, make a plane. */
+/* The fast way, when a plane has 8 * Q taps. Every eighth tap, Q of them, stays in a register, and the input streams
+ * by, eight samples at a time: vector s is the first of output block s, the second of block s - 1, and so on, so that
+ * one load serves Q multiplications. Block s lives in sum[s % Q] and is finished by vector s + Q - 1. Eight such
+ * sweeps, one for each remainder of the tap's number, make a plane. */
 static inline __attribute__((always_inline)) void sweep(float *dst, const float *src, const float *taps, const size_t Q,
                                                         size_t blocks, int add) {
     __m256 tap[WIDE], sum[WIDE];
@@ -203,10 +204,10 @@ static inline __m256i six_bits(__m256i bytes) {
     const __m256i order = _mm256_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10, 1, 0, 2, 1, 4, 3, 5, 4, 7,
                                            6, 8, 7, 10, 9, 11, 10);
     const __m256i in = _mm256_shuffle_epi8(bytes, order);
-    const __m256i ac = _mm256_mulhi_epu16(_mm256_and_si256(in, _mm256_set1_epi32(0x0FC0FC00)),
-                                          _mm256_set1_epi32(0x04000040));
-    const __m256i bd = _mm256_mullo_epi16(_mm256_and_si256(in, _mm256_set1_epi32(0x003F03F0)),
-                                          _mm256_set1_epi32(0x01000010));
+    const __m256i ac =
+        _mm256_mulhi_epu16(_mm256_and_si256(in, _mm256_set1_epi32(0x0FC0FC00)), _mm256_set1_epi32(0x04000040));
+    const __m256i bd =
+        _mm256_mullo_epi16(_mm256_and_si256(in, _mm256_set1_epi32(0x003F03F0)), _mm256_set1_epi32(0x01000010));
     return _mm256_or_si256(ac, bd);
 }
 

@@ -1,5 +1,5 @@
-/* The level of what was sent. The kernels add up while they convert (kernels.h); here the sums become dBFS, which happens
- * rarely. */
+/* The level of what was sent. The kernels add up while they convert (kernels.h); here the sums become dBFS, which
+ * happens rarely. */
 #include <math.h>
 
 #include "kernels.h"

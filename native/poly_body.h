@@ -16,8 +16,8 @@ static inline void walk_on(struct poly_walk *walk, const struct poly_job *job) {
     walk->phase = (uint32_t)(next % job->up);
 }
 
-/* Outputs k, k + up, k + 2 up ... read the same row of taps, `down` samples further on each time. Taken together they load
- * the row once, and the table passes through the cache once a block instead of once for every `up` outputs. */
+/* Outputs k, k + up, k + 2 up ... read the same row of taps, `down` samples further on each time. Taken together they
+ * load the row once, and the table passes through the cache once a block instead of once for every `up` outputs. */
 static void poly_rows(float *dst, const float *src, const struct poly_job *job, size_t n) {
     struct poly_walk walk = {src, job->phase};
     for (size_t k = 0; k < job->up && k < n; k++) {

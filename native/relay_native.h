@@ -68,9 +68,9 @@ size_t relay_uplink_state_bytes(const relay_uplink *uplink);
 /* The out-buffer that relay_uplink_push() needs now for `n_bytes` of samples: exactly what it will write. */
 ptrdiff_t relay_uplink_room(const relay_uplink *uplink, size_t n_bytes);
 
-/* Converts `n_bytes` of samples and writes one append event, without a terminating zero. Returns the bytes written, or 0
- * when the samples were kept but do not yet make one output sample. NaN becomes silence, overload clips.
- * Fails with CLOSED, LENGTH or ROOM. */
+/* Converts `n_bytes` of samples and writes one append event, without a terminating zero. Returns the bytes written, or
+ * 0 when the samples were kept but do not yet make one output sample. NaN becomes silence, overload clips. Fails with
+ * CLOSED, LENGTH or ROOM. */
 ptrdiff_t relay_uplink_push(relay_uplink *uplink, const char *samples, size_t n_bytes, char *out, size_t room);
 
 /* Level of the PCM16 that was sent since the last call with `clear`: level[0] = RMS, level[1] = peak, both in dBFS with
@@ -83,8 +83,8 @@ relay_downlink *relay_downlink_new(int encoding, int rate_hz, int upstream_rate_
 void relay_downlink_free(relay_downlink *downlink);
 size_t relay_downlink_state_bytes(const relay_downlink *downlink);
 
-/* The out-buffer that relay_downlink_push() needs now for `n_chars` of base64. More than it will write: the decoded PCM16
- * waits at the buffer's end. With n_chars = 0: what relay_downlink_finish() needs. */
+/* The out-buffer that relay_downlink_push() needs now for `n_chars` of base64. More than it will write: the decoded
+ * PCM16 waits at the buffer's end. With n_chars = 0: what relay_downlink_finish() needs. */
 ptrdiff_t relay_downlink_room(const relay_downlink *downlink, size_t n_chars);
 
 /* Decodes one delta of any length and writes samples. Returns the bytes written (0 for an empty delta).

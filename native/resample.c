@@ -1,11 +1,12 @@
 /* Streaming resampling: any split of the input gives the same output, bit for bit.
  *
- * A stage holds the samples that a later output still needs, at most taps - 1 of them. A block is laid behind them in one
- * window; output k, whose window starts phase / up further on, is computed as soon as its whole window is there. So what
- * an output is made of depends on its position in the stream only, and its order of additions on nothing (kernels.h).
+ * A stage holds the samples that a later output still needs, at most taps - 1 of them. A block is laid behind them in
+ * one window; output k, whose window starts phase / up further on, is computed as soon as its whole window is there. So
+ * what an output is made of depends on its position in the stream only, and its order of additions on nothing
+ * (kernels.h).
  *
- * At the start `primed` zeros are held, enough for the first output to come with the first `down` / `up` samples: nothing
- * is ever held back for want of company, and 20 ms in always give exactly 20 ms out.
+ * At the start `primed` zeros are held, enough for the first output to come with the first `down` / `up` samples:
+ * nothing is ever held back for want of company, and 20 ms in always give exactly 20 ms out.
  *
  * State of one direction: a handle (at most 128 bytes) and its history. With 24 kHz upstream the longest history is 143
  * floats (from 72 kHz, or to 8 kHz), and the other direction of that session has 39: together at most 984 bytes. Other
@@ -35,7 +36,7 @@ void resample_reset(struct resampler *resampler) {
     memset(resampler->history, 0, resample_history(plan) * sizeof *resampler->history);
 }
 
-/* Outputs whose window is complete once `total` samples are there: the k with floor((phase + k down) / up) + taps <= total. */
+/* Outputs whose window is complete once `total` samples are there: (phase + k down) / up rounded down, + taps <= total. */
 static size_t stage_count(const struct filter_stage *stage, const struct stage_state *state, size_t total) {
     if (total < stage->taps) return 0;
     const uint64_t end = (uint64_t)(total - stage->taps + 1) * stage->up;
@@ -80,8 +81,8 @@ static void decimate(const struct kernels *kernels, const struct filter_stage *s
 /* For each input sample: the phases between the window's two middle samples, then the later of the two as it is, which
  * is what phase 0 of the next window would give (filter.c). fir() writes up to KERNEL_PAD floats past a row, into the
  * next one, which is written afterwards. */
-static void interpolate(const struct kernels *kernels, const struct filter_stage *stage, const float *window, float *out,
-                        size_t count) {
+static void interpolate(const struct kernels *kernels, const struct filter_stage *stage, const float *window,
+                        float *out, size_t count) {
     float rows[ROWS];
     const size_t each = count / stage->up, last = stage->up - 1;
     for (size_t p = 0; p < last; p++)

@@ -11,7 +11,8 @@
 /* Where one stage stands. Its history, `held` floats, lives behind the handle. */
 struct stage_state {
     uint32_t held;
-    uint32_t phase; /* of the next output, in 1/up of an input sample; its window starts at the history's first sample */
+    uint32_t
+        phase; /* of the next output, in 1/up of an input sample; its window starts at the history's first sample */
 };
 
 struct resampler {

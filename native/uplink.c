@@ -1,7 +1,7 @@
 /* Up: one call turns a frame of the browser's samples into a finished input_audio_buffer.append event.
  *
- * The PCM16 is laid at the very end of the text's place in the out-buffer and encoded from there towards the front, so it
- * needs no buffer of its own and a frame of any size is one run of the encoder (base64.h says why no group is
+ * The PCM16 is laid at the very end of the text's place in the out-buffer and encoded from there towards the front, so
+ * it needs no buffer of its own and a frame of any size is one run of the encoder (base64.h says why no group is
  * overwritten before it is read).
  */
 #include "base64.h"
@@ -36,9 +36,7 @@ static int check_length(const struct handle *handle, size_t n_bytes) {
 
 static size_t text_chars(size_t outputs) { return (2 * outputs + 2) / 3 * 4; }
 
-static size_t event_chars(size_t outputs) {
-    return outputs ? BEFORE_CHARS + text_chars(outputs) + AFTER_CHARS : 0;
-}
+static size_t event_chars(size_t outputs) { return outputs ? BEFORE_CHARS + text_chars(outputs) + AFTER_CHARS : 0; }
 
 ptrdiff_t relay_uplink_room(const relay_uplink *uplink, size_t n_bytes) {
     if (!uplink) return RELAY_E_CLOSED;

@@ -10,7 +10,9 @@ struct choice {
     uint8_t encoding, simd, chunk;
 };
 
-static int rate_of(uint16_t value) { return RELAY_MIN_RATE_HZ + (int)(value * 3u % (RELAY_MAX_RATE_HZ - RELAY_MIN_RATE_HZ + 1)); }
+static int rate_of(uint16_t value) {
+    return RELAY_MIN_RATE_HZ + (int)(value * 3u % (RELAY_MAX_RATE_HZ - RELAY_MIN_RATE_HZ + 1));
+}
 
 /* Appends the PCM16 of one push to `pcm`. */
 static size_t push(relay_uplink *up, const uint8_t *data, size_t n, char *pcm) {
@@ -30,8 +32,10 @@ static void up(const struct choice *choice, const uint8_t *data, size_t n) {
     if (n == 0 || n > 8192) return;
     char *whole = exact(n * 24 + 64), *parts = exact(n * 24 + 64);
     int error;
-    relay_uplink *one = relay_uplink_new(choice->encoding % 2, rate_of(choice->rate), rate_of(choice->upstream), &error);
-    relay_uplink *many = relay_uplink_new(choice->encoding % 2, rate_of(choice->rate), rate_of(choice->upstream), &error);
+    relay_uplink *one =
+        relay_uplink_new(choice->encoding % 2, rate_of(choice->rate), rate_of(choice->upstream), &error);
+    relay_uplink *many =
+        relay_uplink_new(choice->encoding % 2, rate_of(choice->rate), rate_of(choice->upstream), &error);
     const size_t total = push(one, data, n, whole);
     size_t sum = 0;
     for (size_t at = 0; at < n; at += chunk) sum += push(many, data + at, n - at < chunk ? n - at : chunk, parts + sum);
@@ -50,7 +54,8 @@ static void down_push(relay_downlink *down, const char *text, size_t chars) {
 
 static void down(const struct choice *choice, const uint8_t *data, size_t n) {
     int error;
-    relay_downlink *down = relay_downlink_new(choice->encoding % 2, rate_of(choice->rate), rate_of(choice->upstream), &error);
+    relay_downlink *down =
+        relay_downlink_new(choice->encoding % 2, rate_of(choice->rate), rate_of(choice->upstream), &error);
     char *text = exact((n + 2) / 3 * 4);
     relay_base64_encode((const char *)data, n, text);
     down_push(down, text, (n + 2) / 3 * 4);

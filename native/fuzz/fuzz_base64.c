@@ -4,7 +4,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    char *text = exact_copy(data, size), *bytes = exact(size / 4 * 3), *again = exact(size), *plain = exact(size / 4 * 3);
+    char *text = exact_copy(data, size), *bytes = exact(size / 4 * 3), *again = exact(size),
+         *plain = exact(size / 4 * 3);
     ptrdiff_t expected = 0;
     for (size_t i = 0; i < LEVEL_COUNT; i++) {
         relay_init(LEVELS[i]);

@@ -1,5 +1,5 @@
-/* The whole test harness: CHECK counts and prints, buffers come from malloc at their exact size so that one byte too far
- * is seen by ASan and valgrind. */
+/* The whole test harness: CHECK counts and prints, buffers come from malloc at their exact size so that one byte too
+ * far is seen by ASan and valgrind. */
 #ifndef RELAY_CHECK_H
 #define RELAY_CHECK_H
 
@@ -12,14 +12,14 @@
 
 static int failures;
 
-#define CHECK(condition, ...)                                         \
-    do {                                                              \
-        if (!(condition)) {                                           \
-            failures++;                                               \
+#define CHECK(condition, ...)                                               \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            failures++;                                                     \
             fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            fprintf(stderr, __VA_ARGS__);                             \
-            fputc('\n', stderr);                                      \
-        }                                                             \
+            fprintf(stderr, __VA_ARGS__);                                   \
+            fputc('\n', stderr);                                            \
+        }                                                                   \
     } while (0)
 
 /* Exactly n bytes of heap, freed by the caller; never NULL, also for n = 0. */

@@ -8,7 +8,8 @@ struct stream {
     size_t n;
 };
 
-/* Pushes samples in chunks of the sizes that `seed` draws (0: all at once as far as allowed), and collects the decoded PCM16. */
+/* Pushes samples in chunks of the sizes that `seed` draws (0: all at once as far as allowed), and collects the decoded
+ * PCM16. */
 static struct stream send(relay_uplink *up, const char *samples, size_t n_bytes, size_t width, unsigned seed) {
     struct stream sent = {exact(8 * n_bytes + 4096), 0};
     for (size_t at = 0; at < n_bytes;) {
@@ -16,7 +17,8 @@ static struct stream send(relay_uplink *up, const char *samples, size_t n_bytes,
         if (chunk > n_bytes - at) chunk = n_bytes - at;
         const ptrdiff_t room = relay_uplink_room(up, chunk);
         char *in = exact_copy(samples + at, chunk), *out = exact((size_t)room);
-        if (room > 0) CHECK(relay_uplink_push(up, in, chunk, out, (size_t)room - 1) == RELAY_E_ROOM, "chunk %zu", chunk);
+        if (room > 0)
+            CHECK(relay_uplink_push(up, in, chunk, out, (size_t)room - 1) == RELAY_E_ROOM, "chunk %zu", chunk);
         CHECK(relay_uplink_push(up, in, chunk, out, (size_t)room) == room, "chunk %zu", chunk);
         if (room > 0) {
             CHECK(out[room - 1] == '}' && out[room - 2] == '"' && out[0] == '{', "no event");
@@ -37,7 +39,8 @@ static float *noise_and_tone(size_t n, unsigned seed) {
     return x;
 }
 
-static const int RATES[] = {8000, 11025, 16000, 22050, 24000, 24001, 37000, 44100, 48000, 72000, 96000, 143999, 184000, 192000};
+static const int RATES[] = {8000,  11025, 16000, 22050, 24000,  24001,  37000,
+                            44100, 48000, 72000, 96000, 143999, 184000, 192000};
 #define RATE_COUNT (sizeof RATES / sizeof *RATES)
 
 static void any_split_is_identical(int rate, int upstream) {
@@ -50,7 +53,8 @@ static void any_split_is_identical(int rate, int upstream) {
         streams[i] = send(up, (const char *)x, n * sizeof *x, sizeof *x, i * 77);
         relay_uplink_free(up);
         CHECK(streams[i].n == streams[0].n, "%d -> %d", rate, upstream);
-        CHECK(memcmp(streams[i].bytes, streams[0].bytes, streams[0].n) == 0, "%d -> %d differs by split", rate, upstream);
+        CHECK(memcmp(streams[i].bytes, streams[0].bytes, streams[0].n) == 0, "%d -> %d differs by split", rate,
+              upstream);
     }
     for (int i = 0; i < 3; i++) free(streams[i].bytes);
     free(x);
@@ -116,8 +120,10 @@ static void refusals(void) {
     char byte[8] = {0};
     static const int bad_rates[] = {1, 7999, 192001, 10000000, -1, 0};
     for (size_t i = 0; i < sizeof bad_rates / sizeof *bad_rates; i++) {
-        CHECK(!relay_uplink_new(RELAY_F32LE, bad_rates[i], 24000, &error) && error == RELAY_E_FORMAT, "in %d", bad_rates[i]);
-        CHECK(!relay_downlink_new(RELAY_F32LE, 24000, bad_rates[i], &error) && error == RELAY_E_FORMAT, "out %d", bad_rates[i]);
+        CHECK(!relay_uplink_new(RELAY_F32LE, bad_rates[i], 24000, &error) && error == RELAY_E_FORMAT, "in %d",
+              bad_rates[i]);
+        CHECK(!relay_downlink_new(RELAY_F32LE, 24000, bad_rates[i], &error) && error == RELAY_E_FORMAT, "out %d",
+              bad_rates[i]);
     }
     CHECK(!relay_uplink_new(2, 48000, 24000, &error) && error == RELAY_E_FORMAT, "encoding");
     relay_uplink *up = relay_uplink_new(RELAY_F32LE, 48000, 24000, &error);

@@ -60,11 +60,10 @@ static void strict_rules(void) {
         const char *text;
         ptrdiff_t bytes;
     } cases[] = {
-        {"", 0},          {"AAAA", 3},      {"AAA=", 2},          {"AA==", 1},          {"A===", -4},
-        {"====", -4},     {"A", -4},        {"AA", -4},           {"AAA", -4},          {"AAAA=", -4},
-        {"AA=A", -4},     {"=AAA", -4},     {"AAB=", -4},         {"AB==", -4},         {"AAE=", 2},
-        {"AQ==", 1},      {"AA==AAAA", -4}, {"AAA=AAAA", -4},     {"AAAA\nAAA", -4},    {"AAAA AAA", -4},
-        {"-_-_", -4},     {"AAAA.AAA", -4}, {"AAAAAAAAAAAA", 9}, {"AAAAAAAAAAA=", 8},
+        {"", 0},           {"AAAA", 3},      {"AAA=", 2},  {"AA==", 1},      {"A===", -4},        {"====", -4},
+        {"A", -4},         {"AA", -4},       {"AAA", -4},  {"AAAA=", -4},    {"AA=A", -4},        {"=AAA", -4},
+        {"AAB=", -4},      {"AB==", -4},     {"AAE=", 2},  {"AQ==", 1},      {"AA==AAAA", -4},    {"AAA=AAAA", -4},
+        {"AAAA\nAAA", -4}, {"AAAA AAA", -4}, {"-_-_", -4}, {"AAAA.AAA", -4}, {"AAAAAAAAAAAA", 9}, {"AAAAAAAAAAA=", 8},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t n = strlen(cases[i].text);
