@@ -4,19 +4,21 @@
  *
  * Going down: 48 taps per output sample, cut at 0.929 of the new Nyquist frequency, 84 dB. At 24 kHz out that is flat
  * within 0.02 dB to 10 kHz and 84 dB down from 12.5 kHz on, and the lobes fall off from there, which is what keeps the
- * images of 44.1 -> 24 kHz (80 : 147) out of the PCM16 noise. Delay: 24 output samples less a half, 0.97 ms. An equiripple
- * filter of this length (10 k / 12 k, 83 dB) has a steeper edge, but lobes that do not fall, and 0.024 dB of ripple.
+ * images of 44.1 -> 24 kHz (80 : 147) out of the PCM16 noise. Delay: 24 output samples less a half, 0.97 ms. An
+ * equiripple filter of this length (10 k / 12 k, 83 dB) has a steeper edge, but lobes that do not fall, and 0.024 dB of
+ * ripple.
  *
- * Going up: cut at the old Nyquist frequency, where every up-th tap is exactly zero, so that phase 0 is the input itself.
- * Twice the rate: 32 taps, 84 dB, the window's length tried for the best SNR. Else 40 taps and 100 dB, because the more
- * phases there are, the more their small differences count in the SNR.
+ * Going up: cut at the old Nyquist frequency, where every up-th tap is exactly zero, so that phase 0 is the input
+ * itself. Twice the rate: 32 taps, 84 dB, the window's length tried for the best SNR. Else 40 taps and 100 dB, because
+ * the more phases there are, the more their small differences count in the SNR.
  *
- * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate (3 at the
- * very most), with a short filter (what it lets alias lies where the second stage removes it), then the rest. That costs
- * a fraction of the work and of the history that one long filter would: 192 -> 24 kHz needs 146 floats instead of 383.
+ * Down by more than three goes in two stages: first a whole number that leaves 1.5 to 2.5 times the output rate (3 at
+ * the very most), with a short filter (what it lets alias lies where the second stage removes it), then the rest. That
+ * costs a fraction of the work and of the history that one long filter would: 192 -> 24 kHz needs 146 floats instead of
+ * 383.
  *
- * Tables are at most 180 KiB for a pair of rates (FILTER_MAX_PHASES rows of FILTER_MAX_TAPS floats), designed in 0.02 to
- * 2 ms, and freed with the last handle that uses them.
+ * Tables are at most 180 KiB for a pair of rates (FILTER_MAX_PHASES rows of FILTER_MAX_TAPS floats), designed in 0.02
+ * to 2 ms, and freed with the last handle that uses them.
  */
 #include "filter.h"
 

@@ -36,7 +36,8 @@ void resample_reset(struct resampler *resampler) {
     memset(resampler->history, 0, resample_history(plan) * sizeof *resampler->history);
 }
 
-/* Outputs whose window is complete once `total` samples are there: (phase + k down) / up rounded down, + taps <= total. */
+/* Outputs whose window is complete once `total` samples are there: (phase + k down) / up rounded down + taps <= total.
+ */
 static size_t stage_count(const struct filter_stage *stage, const struct stage_state *state, size_t total) {
     if (total < stage->taps) return 0;
     const uint64_t end = (uint64_t)(total - stage->taps + 1) * stage->up;
