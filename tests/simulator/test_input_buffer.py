@@ -47,8 +47,10 @@ def test_append_takes_15_mib_and_not_more(client: Client) -> None:
     limit = session_module.APPEND_BYTES_MAX
     assert limit == 15 * 1024 * 1024
     assert client.send("input_audio_buffer.append", audio=base64_of(bytes(limit))) == []
+    client.send("input_audio_buffer.clear")
     error = error_of(client.send("input_audio_buffer.append", audio=base64_of(bytes(limit + 2))))
     assert (error["code"], error["param"]) == ("invalid_value", "audio")
+    assert f"at most {limit} bytes" in error["message"]
 
 
 def test_the_buffer_is_bounded() -> None:

@@ -374,10 +374,14 @@ async def test_stall_stops_reading_and_writing_and_stays_open(autojump_clock: tr
 
 
 async def test_stall_at_the_handshake_never_answers_it(autojump_clock: trio.testing.MockClock) -> None:
-    with trio.move_on_after(300) as waiting:
-        async with on_memory_streams(faults="stall@request"):
-            raise AssertionError("the handshake was answered")
-    assert waiting.cancelled_caught
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Simulator(SimulatorOptions(faults="stall@request")).handle, theirs)
+        await ours.send_all(UPGRADE + b"\r\n")
+        with trio.move_on_after(300) as waiting:
+            await ours.receive_some()
+        assert waiting.cancelled_caught
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_client_that_never_finishes_its_handshake_is_cut(autojump_clock: trio.testing.MockClock) -> None:

@@ -73,8 +73,8 @@ def _is_known_exception(field: str, value: Any) -> bool:
         isinstance(one, dict) and one.get("type") in CONTENT for one in value
     )
     no_conversation = field == "conversation" and value == "text"
-    no_mcp_list = field in ("item", "input") and isinstance(value, list | dict)
-    return is_old_model or no_model or no_type or bare_name or half_content or no_conversation or no_mcp_list
+    is_item_list = field == "input" and isinstance(value, list)
+    return is_old_model or no_model or no_type or bare_name or half_content or no_conversation or is_item_list
 
 
 CONTENT = ("input_text", "input_audio", "input_image", "output_text", "output_audio")

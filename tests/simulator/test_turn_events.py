@@ -215,6 +215,8 @@ def test_transcription_says_how_much_speech_there_was() -> None:
     assert completed["transcript"] == "(3.7 s of speech)" == "".join(event["delta"] for event in deltas)
     assert completed["usage"] == {"type": "duration", "seconds": 4}
     assert completed["item_id"] == client.of("input_audio_buffer.committed")[0]["item_id"]
+    others = [event["type"] for event in client.events if "transcription" not in event["type"]]
+    assert [others.count(kind) for kind in ("session.updated", "response.created", "error")] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
