@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import base64
 import json
 import struct
 
-from relay.core.playout import FRAME_MS, AudioItem, Playout, pcm16_samples
+import numpy as np
+import pytest
+
+from relay.audio import AudioDataError, Downlink
+from relay.core.playout import FRAME_MS, PIECE_CHARS, AudioItem, Playout, pcm16_samples
 from tests.core.audio_fake import RATE_HZ, TAIL_SAMPLES, PlainDownlink, delta
 
 LEAD_S = 1.0
@@ -107,3 +112,22 @@ def test_a_player_that_stands_still_gets_no_more_than_the_lead() -> None:
 def test_samples_are_counted_from_the_length_of_base64() -> None:
     for ms in (1, 20, 33, 100):
         assert pcm16_samples(delta("i", ms).delta) == ms * 24
+
+
+def test_a_huge_delta_is_converted_piece_by_piece_and_loses_nothing() -> None:
+    playout = new_playout()
+    rising = np.arange(24_000 * 20, dtype="<i2")
+    playout.put(item(), base64.b64encode(rising.tobytes()).decode())
+    assert playout.queued_ms == 20_000
+    frames = [m for tick in range(220) for m in take_all(playout, tick * 0.1) if isinstance(m, bytes)]
+    assert max(map(len, frames)) <= 16 + 2 * FRAME_MS * 24
+    assert b"".join(frame[16:] for frame in frames) == rising.tobytes()
+
+
+def test_padding_in_the_middle_of_a_huge_delta_is_refused() -> None:
+    piece = base64.b64encode(bytes(PIECE_CHARS // 4 * 3 - 2)).decode()
+    assert piece.endswith("==")
+    playout = Playout(Downlink("s16le", RATE_HZ), rate_hz=RATE_HZ, sample_bytes=2, upstream_rate_hz=RATE_HZ, lead_s=1.0)
+    playout.put(item(), piece + piece)
+    with pytest.raises(AudioDataError):
+        playout.take(0.0)
