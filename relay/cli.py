@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 import click
 
 from relay import __version__
-from relay.config import DEFAULTS, Config, check, flag, help_for, load, variable
+from relay.config import DEFAULTS, Config, flag, help_for, variable
+from relay.config_sources import check, load
 from relay.errors import ConfigError, RelayError
 
 NO_KEY = "No OPENAI_API_KEY: using the built-in simulator, which repeats what you say."

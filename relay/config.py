@@ -1,40 +1,23 @@
-"""Every setting of relay, in one frozen value, and the way to it from flags, environment, file and defaults.
+"""Every setting of relay, in one frozen value.
 
 A field's name is its name everywhere: `send_deadline_s` is RELAY_SEND_DEADLINE_S in the environment and
 `send_deadline_s` in relay.toml; the everyday ones are flags as well (`--max-sessions`). Units are part of the name.
-docs/configuration.md explains each of them.
+docs/configuration.md explains each of them; config_sources.py reads them.
 
-Rules:
-- Flags beat environment beats file beats default. Nothing else is consulted, and no file is read unless it is named.
-- A setting that is wrong, or unknown, stops the start with one line that names it the way it was given.
-- Keys come from the environment only. They are masked in every text form, cannot be serialised, and OpenAI's key is
-  handed out for OpenAI's hosts alone (`Config.key_for`).
+Keys come from the environment only. They are masked in every text form, cannot be serialised, and OpenAI's key is
+handed out for OpenAI's hosts alone (`Config.key_for`).
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from relay.addresses import (
-    OPENAI_URL,
-    check_origin,
-    is_host,
-    is_loopback,
-    is_openai,
-    loopback_origins,
-    parse_upstream,
-)
-from relay.errors import ConfigError
+from relay.addresses import OPENAI_URL, is_loopback, is_openai, loopback_origins, parse_upstream
 
-INSTRUCTIONS_LIMIT_BYTES = 65_536  # 16,384 tokens, which is what the API takes, at about 4 bytes each
-FILE_LIMIT_BYTES = 1_048_576
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant. Answer briefly, as one speaks, in the language of the person who is talking. "
     "If you did not understand something, say so and ask."
@@ -172,7 +155,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 FIELDS: Mapping[str, Any] = get_type_hints(Config, include_extras=True)
 DEFAULTS = Config()
 ENVIRONMENT_ONLY = {"openai_api_key": "OPENAI_API_KEY", "upstream_key": "RELAY_UPSTREAM_KEY"}
-_PREFIX = "RELAY_"
+PREFIX = "RELAY_"
 
 
 def help_for(field: str) -> str:
@@ -187,226 +170,4 @@ def flag(field: str) -> str:
 
 def variable(field: str) -> str:
     """Give the environment's name of a field."""
-    return ENVIRONMENT_ONLY.get(field, _PREFIX + field.upper())
-
-
-def check(field: str, text: str, source: str) -> Any:
-    """Give `text` in the field's type and range, for a command that has the setting under another name (`source`)."""
-    return _checked(field, _Given(text, source, is_text=True))
-
-
-def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
-    """Build the Config from flags (by field name, None = not given; `config` names the file), environment and file.
-
-    Raises ConfigError, whose text names the setting the way it was given.
-    """
-    flags, env = _from_flags(argv_values), _from_environment(environ)
-    config_file = flags.pop("config", None) or env.pop("config", None)
-    env.pop("config", None)
-    file = _from_file(config_file) if config_file else {}
-    given = _merged(file, env, flags)
-    values = {name: _checked(name, one) for name, one in given.items()}
-    if values.get("instructions_file"):
-        values["instructions"] = _read_instructions(values["instructions_file"], given["instructions_file"])
-    for name, key in ENVIRONMENT_ONLY.items():
-        values[name] = _secret(environ, key)
-    config = Config(**values)
-    _check_together(config, given)
-    return config
-
-
-class _Given(NamedTuple):
-    """One setting as it was given. `source` is what people call it: "--port", "RELAY_PORT", "relay.toml: port"."""
-
-    value: Any
-    source: str
-    is_text: bool = False
-    folder: Path = Path()
-
-    def wrong(self, problem: str) -> ConfigError:
-        return ConfigError(f"{self.source}: {problem}")
-
-
-_Layer = dict[str, _Given]
-
-
-def _from_flags(argv_values: Mapping[str, Any]) -> _Layer:
-    """Take what was typed; click has found the unknown ones already."""
-    given = {name: value for name, value in argv_values.items() if value is not None and value != ()}
-    return {name: _Given(value, flag(name), is_text=isinstance(value, str)) for name, value in given.items()}
-
-
-def _from_environment(environ: Mapping[str, str]) -> _Layer:
-    layer = {}
-    for key in sorted(key for key in environ if key.startswith(_PREFIX)):
-        name = key.removeprefix(_PREFIX).lower()
-        if key not in _variables():
-            raise ConfigError(f"{_printable(key)}: no such setting{_nearest(key, _variables())}")
-        value: Any = environ[key]
-        if name == "allow_origin":
-            value = [origin.strip() for origin in value.split(",") if origin.strip()]
-        layer[name] = _Given(value, key, is_text=True)
-    return {name: one for name, one in layer.items() if name not in ENVIRONMENT_ONLY}
-
-
-def _from_file(where: _Given) -> _Layer:
-    path = Path(where.value)
-    text = _read_text(path, FILE_LIMIT_BYTES, where)
-    shown = _printable(str(path))
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{shown}: {_printable(str(error))}") from None
-    for name in table:
-        if name in ENVIRONMENT_ONLY:
-            raise ConfigError(f"{shown}: {name}: keys are read from the environment only ({ENVIRONMENT_ONLY[name]})")
-        if name not in FIELDS:
-            raise ConfigError(f"{shown}: {_printable(name)}: no such setting{_nearest(name, FIELDS)}")
-    return {name: _Given(value, f"{shown}: {name}", folder=path.parent) for name, value in table.items()}
-
-
-def _merged(*layers: _Layer) -> _Layer:
-    """Lay later layers over earlier ones. The prompt is one setting with two names: giving one replaces the other."""
-    given: _Layer = {}
-    for layer in layers:
-        if "instructions" in layer and "instructions_file" in layer:
-            raise layer["instructions_file"].wrong(f"cannot be given together with {layer['instructions'].source}")
-        if "instructions" in layer or "instructions_file" in layer:
-            given = {name: one for name, one in given.items() if not name.startswith("instructions")}
-        given |= layer
-    return given
-
-
-def _checked(name: str, one: _Given) -> Any:
-    """Give the value in the field's type and within its range."""
-    try:
-        value = msgspec.convert(one.value, FIELDS[name], strict=not one.is_text)
-    except msgspec.ValidationError:
-        raise one.wrong(f"expected {_expected(name)}, got {_printable(one.value, quote=True)}") from None
-    try:
-        _CHECKS.get(name, lambda value: value)(value)
-    except ValueError as error:
-        raise one.wrong(str(error)) from None
-    return value
-
-
-def _check_host(host: str) -> None:
-    if not is_host(host):
-        raise ValueError("expected a host name or an IP address, such as 127.0.0.1")
-
-
-def _check_upstream(upstream: str) -> None:
-    if upstream not in ("", "simulator", "openai"):
-        parse_upstream(upstream)
-
-
-def _check_origins(origins: tuple[str, ...]) -> None:
-    for origin in origins:
-        check_origin(origin)
-
-
-def _check_instructions(text: str) -> None:
-    if len(text.encode(errors="surrogatepass")) > INSTRUCTIONS_LIMIT_BYTES:
-        raise ValueError(f"longer than {INSTRUCTIONS_LIMIT_BYTES} bytes")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("is not UTF-8 text")
-
-
-_CHECKS: Mapping[str, Any] = {
-    "host": _check_host,
-    "upstream": _check_upstream,
-    "allow_origin": _check_origins,
-    "instructions": _check_instructions,
-}
-
-
-def _check_together(config: Config, given: _Layer) -> None:
-    """Refuse settings that are right one by one and wrong together."""
-
-    def wrong(name: str, problem: str) -> ConfigError:
-        return given.get(name, _Given(None, flag(name))).wrong(problem)
-
-    if config.upstream_kind != "simulator" and not config.openai_api_key and _is_openai_url(config.upstream_url):
-        raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
-    if not is_loopback(config.host) and not config.allow_origin:
-        raise wrong("host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)")
-    for low, high in _ORDERED:
-        if getattr(config, low) > getattr(config, high):
-            culprit, other = (low, high) if low in given else (high, low)
-            relation = "at most" if culprit == low else "at least"
-            raise wrong(culprit, f"must be {relation} {other} ({getattr(config, other):g})")
-
-
-_ORDERED = (
-    ("lead_ms", "downlink_queue_ms"),
-    ("ping_interval_s", "silence_deadline_s"),
-    ("cooldown_base_s", "cooldown_max_s"),
-)
-
-
-def _is_openai_url(url: str) -> bool:
-    return is_openai(parse_upstream(url))
-
-
-def _read_instructions(name: str, where: _Given) -> str:
-    """Read the prompt. A path in the configuration file counts from that file's folder."""
-    text = _read_text(where.folder / Path(name).expanduser(), INSTRUCTIONS_LIMIT_BYTES, where)
-    if not text.strip():
-        raise where.wrong("the file is empty")
-    return text
-
-
-def _read_text(path: Path, limit_bytes: int, where: _Given) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit_bytes + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise where.wrong(f"cannot read {_printable(str(path), quote=True)}: {reason}") from None
-    if len(content) > limit_bytes:
-        raise where.wrong(f"the file is longer than {limit_bytes} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise where.wrong("the file is not UTF-8 text") from None
-
-
-def _secret(environ: Mapping[str, str], key: str) -> Secret | None:
-    """Read a key. White space around it is what a file or a shell added; any inside makes it no key."""
-    text = environ.get(key, "").strip()
-    if not text:
-        return None
-    if len(text) > 4096 or not all("!" <= character <= "~" for character in text):
-        raise ConfigError(f"{key}: this is not a key (expected letters, digits and signs, without spaces)")
-    return Secret(text)
-
-
-def _expected(name: str) -> str:
-    """Describe in words what a field takes."""
-    kind = FIELDS[name].__origin__
-    metas: tuple[Meta, ...] = FIELDS[name].__metadata__
-    low, high = (next((getattr(m, key) for m in metas if getattr(m, key) is not None), None) for key in ("ge", "le"))
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(get_args(kind))
-    if kind is int:
-        return f"a whole number from {low} to {high}"
-    if kind is float:
-        return f"a number from {low:g} to {high:g}"
-    if get_origin(kind) is tuple:
-        return "a list of origins"
-    return "a short text" + (" without spaces" if any(m.pattern and " " not in m.pattern for m in metas) else "")
-
-
-def _nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else " (docs/configuration.md lists them)"
-
-
-def _variables() -> list[str]:
-    return [variable(name) for name in (*FIELDS, "config")]
-
-
-def _printable(value: object, *, quote: bool = False) -> str:
-    """Show a value from outside on one line: control characters escaped, at most 60 characters."""
-    text = repr(value) if quote else repr(str(value))[1:-1]
-    return text if len(text) <= 60 else text[:57] + "…"
+    return ENVIRONMENT_ONLY.get(field, PREFIX + field.upper())

@@ -20,13 +20,12 @@ from relay.config import (
     DEFAULT_INSTRUCTIONS,
     ENVIRONMENT_ONLY,
     FIELDS,
-    INSTRUCTIONS_LIMIT_BYTES,
     Config,
     Secret,
     flag,
-    load,
     variable,
 )
+from relay.config_sources import INSTRUCTIONS_LIMIT_BYTES, load
 from relay.errors import ConfigError
 
 CANARY = "sk-canary-0123456789abcdef"

@@ -12,7 +12,8 @@ CORE = {"core", "errors", "audio"}
 ALLOWED = {
     "errors": set(),
     "addresses": set(),
-    "config": {"addresses", "errors"},
+    "config": {"addresses"},
+    "config_sources": {"addresses", "config", "errors"},
     "log": {"config"},
     "audio": {"_native"},
     "_frames": set(),
@@ -26,7 +27,7 @@ ALLOWED = {
     "app": LEAVES | {"session", "browser", "upstream", "admission", "detach", "wire", "core"},
     "hardening": set(),
     "server": LEAVES | {"app", "session", "upstream", "admission", "detach", "hardening", "simulator"},
-    "cli": LEAVES | {"server", "simulator", "audio"},
+    "cli": LEAVES | {"config_sources", "server", "simulator", "audio"},
     "__main__": {"cli"},
     "__init__": set(),
 }
