@@ -11,8 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from relay import log
+
+# The same examples in every run: a test passes or fails for what was changed, not by luck, and not because a machine
+# was busy. Searching for new examples is the fuzzers' work (make -C native fuzz), or HYPOTHESIS_PROFILE=search.
+settings.register_profile(
+    "repeat", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 @pytest.fixture(autouse=True)
