@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-import msgspec
 import trio
 
 from relay import wire
@@ -166,7 +165,7 @@ class UpstreamLeg:
     def _note_error(self, text: str) -> None:
         try:
             self._last_error = events.error_decoder.decode(text).error
-        except msgspec.DecodeError:
+        except events.UNREADABLE:
             return  # an event that only mentions "error"
 
     @contextmanager
@@ -250,5 +249,5 @@ def _host_header(address: Address) -> str:
 def _kind(text: str) -> str:
     try:
         return events.head_decoder.decode(text).type
-    except msgspec.DecodeError as error:
+    except events.UNREADABLE as error:
         raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None

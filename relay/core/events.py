@@ -21,6 +21,9 @@ SESSION_UPDATED = "session.updated"
 SPEECH_STARTED = "input_audio_buffer.speech_started"
 ERROR = "error"
 
+UNREADABLE = (msgspec.DecodeError, RecursionError)
+"""What a decoder raises for a text it cannot read. JSON nested too deeply is valid, and still nothing for us."""
+
 _encoder = msgspec.json.Encoder()
 
 

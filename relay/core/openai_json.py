@@ -6,8 +6,6 @@ it came. What it plays and what it truncates is its own affair.
 
 from __future__ import annotations
 
-import msgspec
-
 from relay.audio import AudioDataError, check_append
 from relay.core import events, policy
 from relay.core.client import ClientSettings, Decision
@@ -35,9 +33,9 @@ class OpenAIJson:
         """Pass a server event on."""
         try:
             kind = events.head_decoder.decode(text).type
-        except msgspec.DecodeError as error:
+            return Decision(browser=[policy.public_event(kind, text)])
+        except events.UNREADABLE as error:
             raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None
-        return Decision(browser=[policy.public_event(kind, text)])
 
     def ready(self) -> Decision:
         """Nothing: the API's own events have told the client."""

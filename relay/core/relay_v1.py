@@ -90,7 +90,7 @@ class RelayV1:
         """Take an event from the upstream: audio to the queue, everything else to the browser."""
         try:
             return self._event(text)
-        except msgspec.DecodeError as error:
+        except events.UNREADABLE as error:
             raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None
 
     def ready(self) -> Decision:

@@ -11,8 +11,9 @@ from trio.testing import MockClock
 
 from relay.config import Config
 from relay.core.openai_json import OpenAIJson
+from relay.core.relay_v1 import RelayV1
 from tests.peers import PeerEnded
-from tests.session.rig import START, Rig, delta_event, open_rig, samples
+from tests.session.rig import START, Language, Rig, delta_event, open_rig, samples
 
 
 async def sent_pcm(rig: Rig) -> np.ndarray:
@@ -309,6 +310,28 @@ async def test_shutting_down_tells_the_browser_to_come_back(autojump_clock: Mock
         await rig.start()
         rig.services.admission.drain()
         await rig.expect_end("relay_shutting_down", 1012)
+
+
+UNREADABLE = [
+    ('{"type": "x", "deep": ' + "[" * 5_000 + "]" * 5_000 + "}", RelayV1),
+    ('{"type": "error", "error": {"deep": ' + "[" * 5_000 + "]" * 5_000 + "}}", RelayV1),
+    ('{"type": "x", "deep": ' + "[" * 5_000 + "]" * 5_000 + "}", OpenAIJson),
+    ('{"type": "session.updated", "huge": 1e999}', OpenAIJson),
+    ("[]", OpenAIJson),
+]
+
+
+@pytest.mark.parametrize(("text", "language"), UNREADABLE)
+async def test_an_event_that_cannot_be_read_is_the_upstreams_fault_not_ours(
+    autojump_clock: MockClock, text: str, language: Language
+) -> None:
+    async with open_rig(language=language) as rig:
+        if language is RelayV1:
+            await rig.start()
+        else:
+            await rig.begin_upstream()
+        await rig.upstream.send(text)
+        await rig.expect_end("relay_upstream_protocol_error", 4502)
 
 
 async def test_openai_json_passes_events_both_ways(autojump_clock: MockClock) -> None:
