@@ -52,8 +52,8 @@ clean: ## remove what was built; .venv stays (rm -rf .venv removes it)
 
 native-tests: $(VENV)/.tools
 	@$(MAKE) --no-print-directory -C native test
-	@! tests/tools.sh valgrind || $(MAKE) --no-print-directory -C native valgrind
-	@! tests/tools.sh clang || $(MAKE) --no-print-directory -C native fuzz-brief
+	@! ./tools.sh has valgrind || $(MAKE) --no-print-directory -C native valgrind
+	@! ./tools.sh has clang || $(MAKE) --no-print-directory -C native fuzz-brief
 
 gate: $(VENV)/.develop
 	@$(BIN)/python -m benchmarks.audio_path --gate
@@ -68,14 +68,9 @@ dist/relay: relay.spec $(SOURCES) $(PACKAGE) | $(VENV)/.develop
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "relay needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null || \
-	  { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys, sysconfig, os; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
-	  { echo "Python's C headers are missing: apt-get install python3-dev" >&2; exit 1; }
-	@command -v gcc > /dev/null || command -v cc > /dev/null || \
-	  { echo "A C compiler is missing: apt-get install gcc" >&2; exit 1; }
+	@PYTHON='$(PYTHON)' ./tools.sh build
 	@echo "Setting up $(VENV) (once, about a minute) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --quiet --editable .
@@ -86,7 +81,6 @@ $(VENV)/.develop: $(BIN)/python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --quiet --editable '.[test,lint,bench]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.tools: tests/tools.sh
-	@mkdir -p $(VENV)
-	@tests/tools.sh
+$(VENV)/.tools: tools.sh | $(BIN)/python
+	@./tools.sh test
 	@touch $@
