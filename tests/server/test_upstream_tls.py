@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -15,17 +16,19 @@ import trustme
 from relay.addresses import Address
 from relay.config import Config, Secret
 from relay.errors import UpstreamUnreachable
-from relay.upstream import open_upstream, target_for
+from relay.upstream import open_upstream, target_for, tls_context
 from tests.peers import FakeUpstream
 
 
 @pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[trustme.CA]:
     """A CA that this process trusts, the way an operator adds one: SSL_CERT_FILE."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    return authority
+    tls_context.cache_clear()
+    yield authority
+    tls_context.cache_clear()
 
 
 @asynccontextmanager
@@ -61,6 +64,17 @@ async def test_a_certificate_of_a_trusted_authority_for_the_right_host_is_accept
     async with tls_upstream(authority.issue_cert("localhost")) as (port, accepted):
         await connect(port)
         assert accepted[0].header("Authorization") == "Bearer key"
+
+
+async def test_the_authorities_are_read_once_and_not_for_each_session(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tls_upstream(authority.issue_cert("localhost")) as (port, accepted):
+        make = Mock(wraps=ssl.create_default_context)
+        monkeypatch.setattr(ssl, "create_default_context", make)
+        await connect(port)
+        await connect(port)
+        assert (len(accepted), make.call_count) == (2, 1)
 
 
 async def test_a_self_signed_certificate_is_refused(authority: trustme.CA) -> None:
