@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import trio
 
@@ -56,7 +56,7 @@ class Target:
 def target_for(config: Config, url: str) -> Target:
     """Return the target for an upstream's URL, with the model in its query unless the URL names one."""
     address = parse_upstream(url)
-    if "model=" not in address.target:
+    if "model" not in parse_qs(address.target.partition("?")[2], keep_blank_values=True):
         joint = "&" if "?" in address.target else "?"
         address = address._replace(target=f"{address.target}{joint}model={quote(config.model, safe='')}")
     return Target(address, config.key_for(url))

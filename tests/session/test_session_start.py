@@ -75,6 +75,20 @@ async def test_openai_key_is_not_sent_to_another_host(autojump_clock: MockClock)
     assert target_for(config, config.upstream_url).key is None
 
 
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [
+        ("/v1/realtime", "/v1/realtime?model=gpt-realtime-2.1"),
+        ("/v1/realtime?api-version=1", "/v1/realtime?api-version=1&model=gpt-realtime-2.1"),
+        ("/v1/realtime?submodel=tiny", "/v1/realtime?submodel=tiny&model=gpt-realtime-2.1"),
+        ("/model=a/realtime", "/model=a/realtime?model=gpt-realtime-2.1"),
+        ("/v1/realtime?a=1&model=mine", "/v1/realtime?a=1&model=mine"),
+    ],
+)
+def test_the_model_joins_the_query_unless_the_url_names_one(target: str, asked: str) -> None:
+    assert target_for(Config(), f"wss://example.test{target}").address.target == asked
+
+
 async def test_speech_before_the_upstream_is_ready_is_held_and_then_sent(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.browser.send_json(START)
