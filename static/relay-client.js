@@ -42,6 +42,7 @@ const SOUND_PAUSED = {
   message: "The browser has paused microphone and sound. Come back to this page; if it stays silent, stop and start.",
 };
 const SILENT_DBFS = -120;
+const ACTIVE_RESPONSE = "conversation_already_has_active_response";
 const MIN_TURN_MS = 150; // the upstream refuses to commit less than 100 ms
 
 /**
@@ -63,8 +64,11 @@ export class RelayClient extends EventTarget {
   /** @type {{resolve: (ready: object) => void, reject: (error: Error) => void} | null} */ #starting = null;
   #readyTimer = 0;
   #played = { item: 0, samples: 0 };
+  #requested = false; // an answer was asked for, and has not begun
+  #requestCount = 0;
   #responding = false; // upstream generates an answer
   #sounding = false; // an answer is heard
+  #interruptWhenCreated = false;
   #createWhenDone = false;
   #turnStartedMs = null;
   #itemIds = new Map();
@@ -146,7 +150,7 @@ export class RelayClient extends EventTarget {
 
   /** Say something in writing. An answer that is under way is cut short first. @param {string} text */
   sendText(text) {
-    if (this.#responding || this.#sounding) this.interrupt();
+    this.#cutShort();
     const content = [{ type: "input_text", text }];
     this.#send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
     this.#createResponse();
@@ -154,13 +158,14 @@ export class RelayClient extends EventTarget {
 
   /** Silence the answer. What was heard of it stays in the conversation. */
   interrupt() {
+    this.#interruptWhenCreated = this.#requested; // what has not begun cannot be cancelled yet
     this.#send({ type: "relay.interrupt" });
   }
 
   /** Push-to-talk: the person begins to speak. */
   beginTurn() {
     this.#requirePushToTalk();
-    if (this.#responding || this.#sounding) this.interrupt();
+    this.#cutShort();
     this.#send({ type: "input_audio_buffer.clear" });
     this.#turnStartedMs = performance.now();
     this.mute(false);
@@ -213,12 +218,11 @@ export class RelayClient extends EventTarget {
       case "relay.warning":
         return this.#onWarning(event);
       case "response.created":
-        this.#responding = true;
-        return undefined;
+        return this.#onResponseCreated();
       case "response.done":
         return this.#onResponseDone();
       case "error":
-        return event.error?.fatal ? undefined : this.#emit("error", event.error); // a fatal one comes as "ended"
+        return this.#onError(event.error);
       default:
         return undefined;
     }
@@ -244,17 +248,48 @@ export class RelayClient extends EventTarget {
     this.#emit("warning", event);
   }
 
+  #onError(error) {
+    if (error?.fatal) return; // comes as "ended"
+    const refused = this.#requestCount > 0 && error?.event_id === this.#requestId;
+    if (refused) this.#requested = false;
+    if (refused && error.code === ACTIVE_RESPONSE) {
+      this.#createWhenDone = true; // the upstream began an answer by itself at the same moment
+      this.interrupt();
+    } else {
+      this.#emit("error", error);
+    }
+  }
+
+  #onResponseCreated() {
+    this.#responding = true;
+    this.#requested = false;
+    if (this.#interruptWhenCreated) this.interrupt();
+  }
+
   #onResponseDone() {
     this.#responding = false;
     if (!this.#createWhenDone) return;
     this.#createWhenDone = false;
-    this.#send({ type: "response.create" });
+    this.#createResponse();
+  }
+
+  #cutShort() {
+    if (this.#requested || this.#responding || this.#sounding) this.interrupt();
   }
 
   /** The upstream refuses a second response while one is active: wait for its end. */
   #createResponse() {
-    if (this.#responding) this.#createWhenDone = true;
-    else this.#send({ type: "response.create" });
+    if (this.#requested || this.#responding) {
+      this.#createWhenDone = true;
+      return;
+    }
+    this.#requested = true;
+    this.#requestCount += 1;
+    this.#send({ type: "response.create", event_id: this.#requestId });
+  }
+
+  get #requestId() {
+    return `create_${this.#requestCount}`;
   }
 
   #onPlayback(message) {
@@ -310,7 +345,8 @@ export class RelayClient extends EventTarget {
   #forget() {
     this.#audio = this.#socket = this.#starting = this.#ready = this.#turnStartedMs = null;
     this.#played = { item: 0, samples: 0 };
-    this.#muted = this.#responding = this.#sounding = this.#createWhenDone = false;
+    this.#muted = this.#requested = this.#responding = this.#sounding = false;
+    this.#interruptWhenCreated = this.#createWhenDone = false;
     this.#itemIds.clear();
   }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import WebSocketRoute
 
 from tests.browser.chromium import VoicePage
 from tests.processes import RelayProcess
@@ -32,6 +34,54 @@ def test_typing_while_the_answer_sounds_cuts_it_short(page: VoicePage) -> None:
         page.wait_for_state("speaking")
     page.until(lambda: page.page.locator("#captions .assistant").count() == 2, "the second text is answered")
     assert page.page.locator("#captions .assistant.interrupted").count() == 1
+    assert page.text("#warnings") == ""
+
+
+def test_texts_that_are_sent_in_one_breath_end_in_one_answer_to_the_last(page: VoicePage) -> None:
+    page.start()
+    page.page.evaluate("""() => {
+        for (const text of ["the first of three sentences", "now the second", "here is the third"]) {
+            document.querySelector("#text").value = text;
+            document.querySelector("#text-form").requestSubmit();
+        }
+    }""")
+    page.page.locator("#captions .assistant", has_text="here is the third").wait_for()
+    page.wait_for_state("listening")
+    assert page.page.locator("#captions .user").count() == 3
+    assert page.page.locator("#captions .assistant").count() <= 2
+    assert page.text("#warnings") == ""
+
+
+def test_a_text_that_meets_an_answer_of_the_upstreams_own_is_answered_after_it(page: VoicePage) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def serve(socket: WebSocketRoute) -> None:
+        def answer(message: str | bytes) -> None:
+            if isinstance(message, bytes):
+                return
+            event = json.loads(message)
+            sent.append(event)
+            if event["type"] == "relay.start":
+                socket.send(json.dumps({"type": "relay.ready", "turn_detection": "server_vad"}))
+            elif event["type"] == "response.create" and len(asked()) == 1:
+                refusal = {"code": "conversation_already_has_active_response", "event_id": event["event_id"]}
+                socket.send(json.dumps({"type": "response.created"}))
+                socket.send(json.dumps({"type": "error", "error": refusal}))
+            elif event["type"] == "relay.interrupt":
+                socket.send(json.dumps({"type": "response.done"}))
+
+        socket.on_message(answer)
+
+    def asked() -> list[dict[str, Any]]:
+        return [event for event in sent if event["type"] == "response.create"]
+
+    page.page.route_web_socket("**/v1/realtime", serve)
+    page.page.reload()
+    page.start()
+    page.page.fill("#text", "hello")
+    page.page.keyboard.press("Enter")
+    page.until(lambda: len(asked()) == 2, "the answer is asked for again")
+    assert asked()[0]["event_id"] != asked()[1]["event_id"]
     assert page.text("#warnings") == ""
 
 
