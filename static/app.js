@@ -70,7 +70,7 @@ byId("text-form").addEventListener("submit", (submit) => {
   byId("text").value = "";
 });
 microphones.addEventListener("change", () => {
-  client.useMicrophone(microphones.choice).catch((error) => warnings.show(error));
+  client.useMicrophone(microphones.choice).catch((error) => error.code === "stopped" || warnings.show(error));
 });
 holdToTalk(byId("talk"));
 

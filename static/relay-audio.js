@@ -51,6 +51,7 @@ export class RelayAudio {
   /** @type {AudioWorkletNode | null} */ #capture = null;
   /** @type {AudioWorkletNode | null} */ #playback = null;
   #muted = false;
+  /** @type {MicrophoneOptions} what was asked for last */ #wish = {};
   #position = { item: 0, samples: 0 };
   /** @type {Map<number, (played: {item: number, samples: number}) => void>} */ #flushes = new Map();
 
@@ -84,19 +85,26 @@ export class RelayAudio {
         "Browsers give the microphone only to pages on https:// or http://localhost. Open this page that way.",
       );
     }
+    this.#wish = options;
     const context = (this.#context = new AudioContext({ latencyHint: "interactive" }));
     await this.#step(this.#addWorklets(context));
-    await this.useMicrophone(options);
+    await this.useMicrophone(this.#wish);
     await this.#step(this.#resume(context));
   }
 
-  /** Take another microphone, or the same one with other options; the old one is let go when the new one is there. */
+  /**
+   * Take another microphone, or the same one with other options; the old one is let go when the new one is there.
+   * Of several wishes the last one counts, in whatever order the browser grants them.
+   */
   async useMicrophone(options) {
+    this.#wish = options;
+    if (!this.#capture) return; // open() comes to it
     const stream = await askForMicrophone(options);
     if (this.#closed) {
       stopTracks(stream);
       throw new RelayError("stopped", "Stopped before the microphone was ready.");
     }
+    if (options !== this.#wish && this.#stream) return stopTracks(stream);
     const source = this.#connect(stream);
     this.#source?.disconnect();
     stopTracks(this.#stream);

@@ -85,6 +85,39 @@ def test_a_text_that_meets_an_answer_of_the_upstreams_own_is_answered_after_it(p
     assert page.text("#warnings") == ""
 
 
+def test_a_microphone_chosen_while_it_connects_is_used(page: VoicePage) -> None:
+    page.page.evaluate("""() => {
+        document.querySelector("#start").click();
+        document.querySelector("#voice-processing").click();
+    }""")
+    page.wait_for_state("listening")
+    assert page.text("#warnings") == ""
+    assert page.spy("spy.tracks.at(-1).getSettings().echoCancellation") is False
+    assert page.alive["tracks"] == 1
+
+
+def test_the_microphone_chosen_last_is_used_whichever_is_granted_last(page: VoicePage) -> None:
+    page.start()
+    page.page.evaluate("""() => {
+        const ask = navigator.mediaDevices.getUserMedia;
+        window.grants = [];
+        navigator.mediaDevices.getUserMedia = async (wishes) => {
+            await new Promise((resolve) => window.grants.push(resolve));
+            return ask(wishes);
+        };
+    }""")
+    page.page.select_option("#microphone", index=1)
+    page.page.select_option("#microphone", index=2)
+    chosen = page.page.input_value("#microphone")
+    page.page.evaluate("window.grants[1]()")
+    page.until(lambda: page.spy("spy.tracks.length") == 2, "the second one is granted")
+    page.page.evaluate("window.grants[0]()")
+    page.until(lambda: page.spy("spy.tracks.length") == 3, "the first one is granted")
+    page.until(lambda: page.alive["tracks"] == 1, "only one is kept")
+    used = page.spy("spy.tracks.find((track) => track.readyState === 'live').getSettings().deviceId")
+    assert used == chosen
+
+
 def test_the_page_keeps_to_itself(page: VoicePage, relay: RelayProcess) -> None:
     page.start()
     page.page.fill("#text", "hello")
