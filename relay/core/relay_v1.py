@@ -33,6 +33,7 @@ class _Audio:
         self.sample_bytes = SAMPLE_BYTES[up.encoding]
         self.ms_per_byte = 1000 / up.rate_hz / self.sample_bytes
         self.unjudged_ms = 0.0
+        self.unsent_ms = 0.0
         self.uplink = Uplink(up.encoding, up.rate_hz, upstream_hz)
         self.downlink = Downlink(down.encoding, down.rate_hz, upstream_hz)
         self.vitals = InputVitals(up.rate_hz)
@@ -160,8 +161,10 @@ class RelayV1:
         audio_ms = len(samples) * audio.ms_per_byte
         audio.unjudged_ms += audio_ms
         decision = _warn(audio.vitals.arrived(len(samples) // audio.sample_bytes, now_s))
+        audio.unsent_ms += audio_ms  # a frame may be too short to complete a sample
         if append:
-            decision.audio.append((append, audio_ms))
+            decision.audio.append((append, audio.unsent_ms))
+            audio.unsent_ms = 0.0
         return decision.then(self._levels(audio, now_s))
 
     def _control(self, message: policy.RelayV1Message, audio: _Audio, now_s: float) -> Decision:

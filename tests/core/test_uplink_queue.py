@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.uplink_queue import MAX_CONTROLS, UplinkQueue
+from relay.core.uplink_queue import MAX_APPENDS, MAX_CONTROLS, UplinkQueue
 from relay.errors import Overloaded
 
 
@@ -40,6 +42,24 @@ def test_one_frame_longer_than_the_limit_is_still_sent() -> None:
     queue = UplinkQueue(100)
     assert queue.put_audio(b"long", 500) == 0
     assert drain(queue) == [b"long"]
+
+
+def test_tiny_pieces_are_bounded_in_number_too() -> None:
+    queue = UplinkQueue(2_000)
+    dropped_ms = sum(queue.put_audio(b"%d" % number, 1 / 192) for number in range(MAX_APPENDS + 100))
+    assert dropped_ms == pytest.approx(100 / 192)
+    assert drain(queue) == [b"%d" % number for number in range(100, MAX_APPENDS + 100)]
+
+
+def test_audio_that_was_dropped_behind_a_control_leaves_nothing() -> None:
+    queue = UplinkQueue(40)
+    queue.put_control("commit")
+    tracemalloc.start()
+    for _ in range(10_000):
+        queue.put_audio(b"a" * 100, 20)
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 10_000
 
 
 def test_too_many_controls_end_the_session_instead_of_being_lost() -> None:
