@@ -23,7 +23,7 @@ from typing import Literal
 
 from relay.core import events
 from relay.core.client import Decision
-from relay.core.events import AudioDelta, encode
+from relay.core.events import AudioDelta, AudioDone, encode
 from relay.core.playout import AudioItem, Playout, pcm16_samples
 
 FlushReason = Literal["speech", "cancelled", "client"]
@@ -71,10 +71,11 @@ class Conversation:
         self._playout.put(item, delta.delta)
         return Decision()
 
-    def audio_done(self, item_id: str) -> None:
-        """The upstream has sent all audio of the item."""
-        if any(item.item_id == item_id and not item.flushed for item in self._items.values()):
-            self._playout.end_item()
+    def audio_done(self, done: AudioDone) -> None:
+        """The upstream has sent all audio of an item; one that was flushed, or never had any, has ended already."""
+        item = self._items.get((done.item_id, done.content_index))
+        if item is not None:
+            self._playout.end_item(item)
 
     def response_created(self, response_id: str | None) -> None:
         """A response began."""

@@ -46,6 +46,7 @@ class AudioDone(msgspec.Struct):
     """`response.output_audio.done`: no more deltas of this item."""
 
     item_id: str
+    content_index: int = 0
 
 
 class ResponseBody(msgspec.Struct):

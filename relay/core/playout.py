@@ -103,16 +103,22 @@ class Playout:
 
     def put(self, item: AudioItem, delta: str) -> None:
         """Add a delta (base64 of PCM16). A new item ends the one before, whether the upstream said so or not."""
+        if not delta:
+            return
         if self._open_item is not item:
-            self.end_item()
+            self._end_open_item()
             self._open_item = item
         item.received_samples += pcm16_samples(delta)
         self._waiting_samples += pcm16_samples(delta)
         for piece in _pieces(delta):
             self._waiting.append(_Delta(item, piece, pcm16_samples(piece)))
 
-    def end_item(self) -> None:
-        """No more deltas of the current item."""
+    def end_item(self, item: AudioItem) -> None:
+        """No more deltas of the item; nothing happens unless it is the one that comes now."""
+        if self._open_item is item:
+            self._end_open_item()
+
+    def _end_open_item(self) -> None:
         if self._open_item is not None:
             self._waiting.append(_Done(self._open_item))
             self._open_item = None

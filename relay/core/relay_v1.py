@@ -208,7 +208,7 @@ def _account(conversation: Conversation, kind: str, text: str) -> Decision:
         case events.AUDIO_DELTA:
             return conversation.audio(events.audio_delta_decoder.decode(text))
         case events.AUDIO_DONE:
-            conversation.audio_done(events.audio_done_decoder.decode(text).item_id)
+            conversation.audio_done(events.audio_done_decoder.decode(text))
         case events.SPEECH_STARTED:
             return conversation.speech_started()
         case events.RESPONSE_CREATED:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.client import Decision
 from relay.core.conversation import Conversation
+from relay.core.events import AudioDone
 from relay.core.playout import Playout
 from tests.core.audio_fake import RATE_HZ, PlainDownlink, delta
 
@@ -34,6 +36,12 @@ class Table:
             if isinstance(message, bytes):
                 number = int.from_bytes(message[4:8], "little")
                 self.sent[number] = self.sent.get(number, 0) + (len(message) - 16) // 2
+
+    def events(self, until_s: float = 60.0) -> list[tuple[object, object]]:
+        """Play to the end; return the events that came between the frames."""
+        texts = [m for tick in range(int(until_s * 10)) for m in iter(partial(self.playout.take, tick / 10), None)]
+        found = [json.loads(text) for text in texts if isinstance(text, str)]
+        return [(event["type"].removeprefix("relay.audio."), event["item"]) for event in found]
 
     def answer(self, item: int, samples: int) -> None:
         self.do(self.talk.flushed(self.talk.flushing, item, samples))
@@ -75,7 +83,7 @@ def test_without_an_answer_the_last_report_counts() -> None:
 
 def test_when_everything_was_heard_nothing_is_flushed_and_nothing_truncated() -> None:
     table = speaking_table(200)
-    table.talk.audio_done("item_1")
+    table.talk.audio_done(AudioDone("item_1"))
     table.do(table.talk.response_done("resp_1", "completed"))
     table.send()
     table.talk.played(1, table.sent[1], 0.3)
@@ -133,7 +141,7 @@ def test_every_item_cut_short_gets_its_own_truncate_and_heard_ones_none() -> Non
     table = Table(lead_s=10.0)
     for number in (1, 2, 3):
         table.do(table.talk.audio(delta(f"item_{number}", 500)))
-        table.talk.audio_done(f"item_{number}")
+        table.talk.audio_done(AudioDone(f"item_{number}"))
     table.send()
     table.do(table.talk.speech_started())
     table.answer(2, 200 * 24)
@@ -179,6 +187,24 @@ def test_a_flushed_item_sends_no_frame_any_more() -> None:
     table.do(table.talk.speech_started())
     table.send(60.0)
     assert table.sent == before
+
+
+def test_the_end_of_an_item_is_not_the_end_of_the_one_after_it() -> None:
+    table = speaking_table(40)
+    table.do(table.talk.audio(delta("item_2", 40)))
+    table.talk.audio_done(AudioDone("item_1"))
+    table.do(table.talk.audio(delta("item_2", 40)))
+    table.talk.audio_done(AudioDone("item_2", content_index=1))
+    assert table.events() == [("done", 1), ("started", 2)]
+    table.talk.audio_done(AudioDone("item_2"))
+    assert table.events() == [("done", 2)]
+
+
+def test_an_item_without_audio_neither_begins_nor_ends() -> None:
+    table = Table()
+    table.do(table.talk.audio(delta("item_1", 0)))
+    table.talk.audio_done(AudioDone("item_1"))
+    assert table.events() == []
 
 
 def test_a_second_interruption_during_a_flush_settles_both() -> None:

@@ -69,7 +69,7 @@ def test_frames_of_an_item_are_consecutive_and_end_with_the_tail() -> None:
     one = item()
     for ms in (100, 150, 250, 30):
         playout.put(one, delta("item_1", ms).delta)
-    playout.end_item()
+    playout.end_item(one)
     *messages, done = [message for tick in range(40) for message in take_all(playout, tick * 0.1)]
     expected = 0
     for frame in messages[1:]:
