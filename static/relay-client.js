@@ -120,13 +120,14 @@ export class RelayClient extends EventTarget {
       onPaused: () => this.#emit("warning", SOUND_PAUSED),
       onLost: (error) => this.#end(error),
     }));
+    audio.mute(this.#muted);
     this.#setState("connecting");
     globalThis.addEventListener("pagehide", this.stop);
     try {
       await audio.open(this.options);
       if (audio === this.#audio) this.#connect();
     } catch (error) {
-      if (audio === this.#audio) this.#end(error);
+      if (audio === this.#audio) this.#end(typed(error));
     }
     return started;
   }
@@ -136,7 +137,7 @@ export class RelayClient extends EventTarget {
     this.#end(new RelayError("stopped", "Stopped."));
   };
 
-  /** Send silence instead of the microphone. */
+  /** Send silence instead of the microphone. Said before start(), it holds from the first sample on. */
   mute(muted = true) {
     this.#muted = muted;
     this.#audio?.mute(muted);
@@ -363,6 +364,12 @@ export class RelayClient extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** What the browser itself throws (a wrong address, no sound device) becomes a RelayError as well. */
+function typed(error) {
+  if (error instanceof RelayError) return error;
+  return new RelayError("start_failed", `The session could not start (${error.message}).`, { cause: error });
 }
 
 function dbfs(amplitude) {
