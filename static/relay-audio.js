@@ -11,6 +11,7 @@
 
 import { RelayError } from "./relay-wire.js";
 
+const LOAD_DEADLINE_MS = 10_000;
 const RESUME_DEADLINE_MS = 5_000;
 const FLUSH_DEADLINE_MS = 100; // the server waits 250 ms; when the audio thread is stuck, the last report must do
 
@@ -158,7 +159,7 @@ export class RelayAudio {
   async #addWorklets(context) {
     try {
       const urls = ["./capture-worklet.js", "./playback-worklet.js"].map((name) => new URL(name, import.meta.url));
-      await Promise.all(urls.map((url) => context.audioWorklet.addModule(url)));
+      await within(LOAD_DEADLINE_MS, Promise.all(urls.map((url) => context.audioWorklet.addModule(url))));
       if (this.#closed) return;
       this.#capture = new AudioWorkletNode(context, "relay-capture", { outputChannelCount: [1] });
       this.#playback = new AudioWorkletNode(context, "relay-playback", { numberOfInputs: 0, outputChannelCount: [1] });
@@ -249,6 +250,12 @@ async function askForMicrophone({ deviceId = "", voiceProcessing = true } = {}) 
     const [code, message] = MICROPHONE_ERRORS[cause.name] ?? unknown;
     throw new RelayError(code, message, { cause });
   }
+}
+
+/** @template T @param {number} ms @param {Promise<T>} promise @returns {Promise<T>} rejects when it takes longer */
+function within(ms, promise) {
+  const late = new Promise((_, reject) => setTimeout(() => reject(new Error(`not within ${ms} ms`)), ms));
+  return Promise.race([promise, late]);
 }
 
 function stopTracks(stream) {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
+from playwright.sync_api import Browser
+
 from tests.browser.chromium import VoicePage
+from tests.processes import relay_process
 
 NOTHING = {"tracks": 0, "contexts": 0, "sockets": 0}
 
@@ -44,3 +48,14 @@ def test_whatever_keeps_it_from_starting_is_a_typed_error(page: VoicePage) -> No
     )
     assert error == {"name": "RelayError", "code": "start_failed", "state": "idle"}
     page.until(lambda: page.alive == NOTHING, "everything is given back")
+
+
+def test_a_server_that_hangs_is_not_waited_for_without_end(browser: Browser) -> None:
+    with relay_process("--upstream", "simulator") as hanging:
+        page = VoicePage(browser, hanging.url)
+        hanging.process.send_signal(signal.SIGSTOP)
+        page.page.evaluate("window.setTimeout = ((set) => (run, ms) => set(run, ms / 20))(window.setTimeout)")
+        page.page.click("#start")
+        page.page.wait_for_selector("#banner[data-code=audio_unreachable]", timeout=3000)
+        page.until(lambda: page.alive == NOTHING, "everything is given back")
+        page.page.context.close()
