@@ -65,8 +65,14 @@ byId("text-form").addEventListener("submit", (submit) => {
   submit.preventDefault();
   const text = byId("text").value.trim();
   if (!text || client.state !== "open") return;
+  try {
+    client.sendText(text);
+  } catch (error) {
+    warnings.show(error); // the text stays, to be shortened
+    return;
+  }
+  warnings.hide("text_too_long");
   captions.typed(text);
-  client.sendText(text);
   byId("text").value = "";
 });
 microphones.addEventListener("change", () => {

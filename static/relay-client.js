@@ -32,7 +32,7 @@
 
 import { RelayAudio } from "./relay-audio.js";
 import { RelaySocket } from "./relay-socket.js";
-import { BYTES_PER_SAMPLE, RelayError, startMessage } from "./relay-wire.js";
+import { BYTES_PER_SAMPLE, RelayError, startMessage, textMessage } from "./relay-wire.js";
 
 const READY_DEADLINE_MS = 25_000; // the server's own deadlines for its upstream come first
 const AUDIO_DROPPED = { code: "audio_dropped", message: "The network is too slow for your voice." };
@@ -149,11 +149,15 @@ export class RelayClient extends EventTarget {
     await this.#audio?.useMicrophone(this.options);
   }
 
-  /** Say something in writing. An answer that is under way is cut short first. @param {string} text */
+  /**
+   * Say something in writing. An answer that is under way is cut short first.
+   * @param {string} text
+   * @throws {RelayError} text_too_long; nothing has been sent or interrupted then
+   */
   sendText(text) {
+    const message = textMessage(text);
     this.#cutShort();
-    const content = [{ type: "input_text", text }];
-    this.#send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
+    this.#send(message);
     this.#createResponse();
   }
 

@@ -10,6 +10,8 @@ export const SUBPROTOCOL = "relay.v1";
 export const HEADER_BYTES = 16;
 export const KIND_AUDIO = 1;
 export const BYTES_PER_SAMPLE = 4; // f32le in both directions
+export const MAX_MESSAGE_BYTES = 65_536; // one more ends the session
+export const MAX_TEXT = 32_000; // characters of one typed text
 export const MIN_RATE_HZ = 8_000;
 export const MAX_RATE_HZ = 192_000;
 
@@ -71,6 +73,23 @@ export function startMessage(rateHz) {
   }
   const format = () => ({ encoding: "f32le", rate_hz: rateHz });
   return { type: "relay.start", audio: { input: format(), output: format() }, levels: true };
+}
+
+/**
+ * Typed text as an item of the conversation.
+ * @param {string} text
+ * @throws {RelayError} text_too_long
+ */
+export function textMessage(text) {
+  const content = [{ type: "input_text", text }];
+  const event = { type: "conversation.item.create", item: { type: "message", role: "user", content } };
+  const bytes = new TextEncoder().encode(JSON.stringify(event)).length;
+  if (text.length > MAX_TEXT || bytes > MAX_MESSAGE_BYTES) {
+    const most = Math.floor(Math.min(MAX_TEXT, (text.length * MAX_MESSAGE_BYTES) / bytes) / 1000) * 1000;
+    const message = `The text is too long to be sent: ${text.length} characters, and about ${most} fit.`;
+    throw new RelayError("text_too_long", `${message} Shorten it, or send it in parts.`);
+  }
+  return event;
 }
 
 /**

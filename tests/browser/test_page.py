@@ -118,6 +118,22 @@ def test_the_microphone_chosen_last_is_used_whichever_is_granted_last(page: Voic
     assert used == chosen
 
 
+@pytest.mark.parametrize("text", ["a" * 40_000, "語" * 25_000], ids=["characters", "bytes"])
+def test_text_that_is_too_long_stays_where_it_is_and_the_person_is_told(page: VoicePage, text: str) -> None:
+    page.start()
+    page.page.locator("#text").focus()
+    page.page.keyboard.insert_text(text)
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector("#warnings [data-code=text_too_long]")
+    assert f"{len(text)} characters" in page.text("#warnings")
+    assert page.page.input_value("#text") == text, "nothing is cut off behind the person's back"
+    page.page.fill("#text", text[:100])
+    page.page.keyboard.press("Enter")
+    page.wait_for_state("speaking")
+    assert page.text("#warnings") == ""
+    assert page.page.locator("#captions .user").count() == 1
+
+
 def test_the_page_keeps_to_itself(page: VoicePage, relay: RelayProcess) -> None:
     page.start()
     page.page.fill("#text", "hello")
