@@ -208,6 +208,7 @@ class Session:
 
     def _hear(self, text: str) -> None:
         self._apply(self._client.event(text, trio.current_time()))
+        self._to_browser.ring()  # audio says nothing in a decision: it waits in the language until it is due
 
     async def _speak(self) -> None:
         try:
@@ -245,7 +246,8 @@ class Session:
         dropped_ms = sum(self._uplink.put_audio(event, audio_ms) for event, audio_ms in decision.audio)
         if dropped_ms:
             self._apply(self._client.dropped(dropped_ms, trio.current_time()))
-        self._to_browser.ring()
+        if decision.browser:
+            self._to_browser.ring()
         if decision.upstream or decision.audio:
             self._to_upstream.ring()
         if self._client.flushing != self._flushing:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -394,3 +395,17 @@ async def test_a_client_of_openai_json_may_listen_without_a_word(autojump_clock:
         await trio.sleep(15)
         await rig.upstream.send_json({"type": "marker"})
         await rig.expect("marker")
+
+
+async def test_a_microphone_frame_does_not_wake_who_writes_to_the_browser(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        await trio.testing.wait_all_tasks_blocked()
+        take = Mock(wraps=RelayV1.take, return_value=None)
+        monkeypatch.setattr(RelayV1, "take", take)
+        for _ in range(50):
+            await rig.browser.send(samples(20))
+            await sent_pcm(rig)
+        assert take.call_count == 0
