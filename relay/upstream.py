@@ -40,6 +40,9 @@ UPSTREAM_RATE_HZ = 24_000
 """OpenAI's PCM has this rate and no other, in both directions."""
 
 UNAUTHORIZED_CODES = frozenset({"invalid_api_key", "insufficient_permissions", "insufficient_quota"})
+HEAD_CHARS = 1_024
+"""Where an `error` event says that it is one; its id may be 512 characters long."""
+
 EXPIRED_CODE = "session_expired"
 
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
@@ -124,7 +127,7 @@ class UpstreamLeg:
             message = await self._socket.receive()
         if isinstance(message, bytes):
             raise UpstreamProtocolError(detail="a binary message")
-        if '"error"' in message[:200]:
+        if '"error"' in message[:HEAD_CHARS]:
             self._note_error(message)
         return message
 
@@ -171,9 +174,11 @@ class UpstreamLeg:
 
     def _note_error(self, text: str) -> None:
         try:
-            self._last_error = events.error_decoder.decode(text).error
+            event = events.error_decoder.decode(text)
         except events.UNREADABLE:
             return  # an event that only mentions "error"
+        if event.type == events.ERROR:
+            self._last_error = event.error
 
     @contextmanager
     def _as_upstream_error(self) -> Iterator[None]:

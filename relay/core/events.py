@@ -72,8 +72,9 @@ class ErrorBody(msgspec.Struct):
 
 
 class ErrorEvent(msgspec.Struct):
-    """An `error` event."""
+    """An `error` event, or one that reports a failure the same way: `type` tells."""
 
+    type: str
     error: ErrorBody
 
 

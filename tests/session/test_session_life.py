@@ -313,6 +313,24 @@ async def test_shutting_down_tells_the_browser_to_come_back(autojump_clock: Mock
         await rig.expect_end("relay_shutting_down", 1012)
 
 
+@pytest.mark.parametrize(
+    ("event_id", "kind", "code", "reason"),
+    [
+        ("e1", "error", "insufficient_quota", "relay_upstream_unauthorized"),
+        ("e" * 500, "error", "session_expired", "relay_session_expired"),
+        ("e1", "conversation.item.input_audio_transcription.failed", "insufficient_quota", "relay_upstream_closed"),
+    ],
+)
+async def test_the_reason_of_a_close_is_the_last_error_and_no_other_failure(
+    autojump_clock: MockClock, event_id: str, kind: str, code: str, reason: str
+) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        await rig.upstream.send_json({"event_id": event_id, "type": kind, "error": {"code": code, "message": "no"}})
+        await rig.upstream.close(1000)
+        await rig.expect_error(reason)
+
+
 UNREADABLE = [
     ('{"type": "x", "deep": ' + "[" * 5_000 + "]" * 5_000 + "}", RelayV1),
     ('{"type": "error", "error": {"deep": ' + "[" * 5_000 + "]" * 5_000 + "}}", RelayV1),
