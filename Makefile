@@ -13,6 +13,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := pyproject.toml $(wildcard setup.py native/*.[ch] native/binding/*)
 PACKAGE := $(shell find relay static -type f -not -name '*.so' -not -path '*/__pycache__/*')
 
+# A .venv that was made elsewhere, because its folder was moved or copied, leads back there: it is made anew.
+ifneq ($(shell grep -s '^command = ' $(VENV)/pyvenv.cfg | grep -vF " $$(pwd -P)/$(VENV)"),)
+.PHONY: $(BIN)/python
+endif
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve test lint bench binary clean native-tests pytest gate format
