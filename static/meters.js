@@ -20,7 +20,7 @@ export class Meter {
   #updatedMs = 0;
   #spokenMs = -Infinity;
 
-  /** @param {HTMLElement} element  role=meter, holding rect.level, rect.peak and, as next sibling, an output */
+  /** @param {HTMLElement} element  role=meter, holding rect.level, rect.peak and, as next sibling, its text */
   constructor(element) {
     this.#element = element;
     this.#bar = element.querySelector(".level");

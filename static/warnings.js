@@ -12,14 +12,13 @@ const ADVICE = {
     "The service may hear you too fast or too slow. Press Stop, choose another microphone, and start again.",
   audio_dropped: ({ dropped_ms }) =>
     `The connection is too slow: ${dropped_ms ?? "some"} ms of your voice were left out.`,
-  downlink_stalled: () => "The connection is too slow for the answer; it may stutter.",
 };
 
 export class Warnings {
   #list;
   #shown = new Map();
 
-  /** @param {HTMLUListElement} list */
+  /** @param {HTMLElement} list  role=status, always rendered: a live region that appears with its text is not read */
   constructor(list) {
     this.#list = list;
   }
@@ -49,7 +48,7 @@ export class Warnings {
   }
 
   #item(code, text) {
-    const item = document.createElement("li");
+    const item = document.createElement("p");
     item.dataset.code = code;
     const words = document.createElement("span");
     words.textContent = text;

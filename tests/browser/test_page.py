@@ -196,6 +196,16 @@ def test_every_control_has_a_name_and_every_change_is_spoken(page: VoicePage) ->
     assert page.page.locator("#announcer").get_attribute("aria-live") == "polite"
 
 
+def test_a_screen_reader_is_told_states_and_warnings_but_not_every_level(page: VoicePage) -> None:
+    page.start()
+    spoken = page.page.evaluate("""() => [...document.querySelectorAll("[role=status], [aria-live], output")]
+        .filter((element) => !element.closest("[aria-hidden=true]") && getComputedStyle(element).display !== "none")
+        .map((element) => element.id)""")
+    assert sorted(spoken) == ["announcer", "state", "warnings"], "rendered before there is anything to say"
+    regions = page.page.get_by_role("region", name="Captions")
+    assert regions.count() == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_and_can_be_read_in_light_and_dark(page: VoicePage, scheme: str) -> None:
     page.page.set_viewport_size({"width": 360, "height": 740})
