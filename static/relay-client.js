@@ -8,6 +8,10 @@
  *     client.addEventListener("ended", ({ detail }) => console.log(detail.message));
  *     button.onclick = () => client.start();
  *
+ * For a page that relay does not serve, put copies of relay-*.js, *-worklet.js, playback-queue.js and frame-cutter.js
+ * beside it (browsers load no module from another origin unless that allows it), give `url`, and start relay with
+ * --allow-origin and the page's origin.
+ *
  * Events (all CustomEvents; `detail` is given after the name):
  *   state    {state}                     "idle", "connecting" or "open"
  *   ready    the relay.ready event
@@ -19,7 +23,7 @@
  *   warning  {code, message, …}          nothing has ended: relay.warning, and this client's own sound_paused,
  *                                        playback_overflow and audio_dropped
  *   error    {code, message, …}          a refused event; nothing has ended
- *   sound    {item, at_ms}               the first sample of an item was played
+ *   sound    {item, item_id, at_ms}      the first sample of an item was played
  *   silence  {item, reason, at_ms}       the last one was: "end", "underrun" or "flush"
  *   ended    RelayError | {code: "stopped"}        exactly one for every start()
  * `at_ms` is performance.now() when the message of the audio thread arrived.
@@ -108,10 +112,12 @@ export class RelayClient extends EventTarget {
   /**
    * Ask for the microphone, connect and wait until the voice service is ready. Call it from a click.
    * @returns {Promise<object>} the relay.ready event
-   * @throws {RelayError} after everything has been given back
+   * @throws {RelayError} as a rejection, after everything has been given back
    */
-  async start() {
-    if (this.#state !== "idle") throw new RelayError("already_started", "This client has a session already.");
+  start() {
+    if (this.#state !== "idle") {
+      return Promise.reject(new RelayError("already_started", "This client has a session already."));
+    }
     const started = new Promise((resolve, reject) => (this.#starting = { resolve, reject }));
     started.catch(() => {}); // `ended` reports it too: whoever does not await start() gets no stray rejection
     const audio = (this.#audio = new RelayAudio({
@@ -123,13 +129,8 @@ export class RelayClient extends EventTarget {
     audio.mute(this.#muted);
     this.#setState("connecting");
     globalThis.addEventListener("pagehide", this.stop);
-    try {
-      await audio.open(this.options);
-      if (audio === this.#audio) this.#connect();
-    } catch (error) {
-      if (audio === this.#audio) this.#end(typed(error));
-    }
-    return started;
+    this.#open(audio);
+    return started; // this very promise: an async function would return another one, without the catch above
   }
 
   /** End the session and give microphone, sound and socket back. Does nothing when there is none. */
@@ -187,6 +188,15 @@ export class RelayClient extends EventTarget {
     this.#send({ type: "input_audio_buffer.commit" });
     this.#createResponse();
     return true;
+  }
+
+  async #open(audio) {
+    try {
+      await audio.open(this.options);
+      if (audio === this.#audio) this.#connect();
+    } catch (error) {
+      if (audio === this.#audio) this.#end(typed(error));
+    }
   }
 
   #connect() {

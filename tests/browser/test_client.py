@@ -50,6 +50,20 @@ def test_whatever_keeps_it_from_starting_is_a_typed_error(page: VoicePage) -> No
     page.until(lambda: page.alive == NOTHING, "everything is given back")
 
 
+def test_whoever_does_not_await_the_start_gets_no_stray_rejection(page: VoicePage) -> None:
+    code = run(
+        page,
+        """(RelayClient) => new Promise((resolve) => {
+            const client = new RelayClient({ url: "gopher://example" });
+            client.addEventListener("ended", ({ detail }) => resolve(detail.code));
+            client.start();
+        })""",
+    )
+    page.wait(100)
+    assert code == "start_failed"
+    assert page.errors == []
+
+
 def test_a_server_that_hangs_is_not_waited_for_without_end(browser: Browser) -> None:
     with relay_process("--upstream", "simulator") as hanging:
         page = VoicePage(browser, hanging.url)
