@@ -89,13 +89,13 @@ class BrowserLeg:
         with _as_browser_error():
             await self._socket.send(message)
 
-    async def goodbye(self, reason: RelayError, *, deadline_s: float) -> None:
-        """Say why the session ends, and close: the texts that wait, an `error`, the close code."""
+    async def goodbye(self, reason: RelayError, *, deadline_at_s: float) -> None:
+        """Say why the session ends (the texts that wait, an `error`), until the deadline; then close, with the code."""
         if isinstance(reason, BrowserGone | BrowserSilent):
             await self._socket.aclose(reason.close_code, reason.code)
             return
         self._outbox.append(error_event(reason, self._event_id(), fatal=True))
-        with trio.move_on_after(deadline_s):
+        with trio.move_on_at(deadline_at_s):
             try:
                 while self._outbox:
                     await self.send_text()

@@ -12,8 +12,8 @@ everything and awaits nothing.
 
 The first task that ends, ends the session: its RelayError is *the* reason, and all others are cancelled. Only `_speak`
 goes on: it is the browser's one writer, so the goodbye is its job, and a frame that is half written is finished first
-(a cancelled send would leave a torn frame, and no way to say why). It has `close_deadline_s` for the frame and as much
-again for the goodbye; the upstream is closed meanwhile, within the same bound.
+(a cancelled send would leave a torn frame, and no way to say why). It has `close_deadline_s` for the frame and the
+words of the goodbye, and as much again for the Close frames; the upstream is closed meanwhile, within the same bound.
 
 The upstream is read even while the browser is slow, so that an interruption is never stuck behind audio; only above
 `downlink_queue_ms` of waiting audio, or half an outbox of events, reading stops and the upstream feels it.
@@ -220,7 +220,7 @@ class Session:
         except Exception as error:
             log.exception("session.bug", session=self._id)
             self._end(InternalError(detail=repr(error)))
-        await self._browser.goodbye(self._reason or InternalError(), deadline_s=self._config.close_deadline_s)
+        await self._browser.goodbye(self._reason or InternalError(), deadline_at_s=self._speaking.deadline)
 
     async def _speak_next(self) -> None:
         """Write what is most urgent; if nothing is, wait for it."""

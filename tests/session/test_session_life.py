@@ -392,6 +392,23 @@ async def test_a_browser_that_does_not_read_does_not_delay_the_end_beyond_two_se
             assert rig.reason.code == "relay_upstream_closed"
 
 
+async def test_a_browser_that_reads_drop_by_drop_does_not_delay_the_end_beyond_two_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        with rig.browser_stream.stalled_sends(after_bytes=5):
+            await rig.upstream.send_json({"type": "marker"})
+            await trio.testing.wait_all_tasks_blocked()
+            began_s = trio.current_time()
+            await rig.upstream.hang_up()
+            await trio.sleep(0.9)
+        with rig.browser_stream.stalled_sends(after_bytes=30):  # the rest of the marker, and half a goodbye
+            await trio.sleep(0.9)
+        await rig.ended.wait()
+        assert trio.current_time() - began_s <= 2
+
+
 async def test_a_client_of_openai_json_that_reads_slowly_slows_the_upstream_and_loses_nothing(
     autojump_clock: MockClock,
 ) -> None:
