@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from relay.config import Config
@@ -444,3 +445,14 @@ async def test_a_microphone_frame_does_not_wake_who_writes_to_the_browser(
             await rig.browser.send(samples(20))
             await sent_pcm(rig)
         assert take.call_count == 0
+
+
+async def test_a_session_that_hypercorn_cancels_is_logged_as_left_and_not_as_shutting_down(
+    autojump_clock: MockClock,
+) -> None:
+    with capture_logs() as logs:
+        async with open_rig() as rig:
+            await rig.start()
+            rig.scope.cancel()
+            await rig.ended.wait()
+    assert [entry["reason"] for entry in logs if entry["event"] == "session.ended"] == ["relay_client_gone"]
