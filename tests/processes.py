@@ -1,6 +1,6 @@
 """Real relay processes for tests: started on a free port, waited for by what they print, gone when the test ends.
 
-    with relay_process("--lead-ms", "500") as relay:
+    with relay_process("--max-sessions", "1") as relay:
         httpx.get(relay.url + "healthz")
 
 Deadlines instead of sleeps: a process that does not come up or does not end fails the test with what it wrote.
