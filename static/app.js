@@ -56,6 +56,7 @@ function start() {
 byId("start").addEventListener("click", start);
 byId("stop").addEventListener("click", () => client.stop());
 byId("interrupt").addEventListener("click", () => client.interrupt());
+byId("interrupt").addEventListener("blur", () => showState());
 byId("download").addEventListener("click", () => download("relay-log.json", log.toText()));
 byId("mute").addEventListener("click", () => {
   client.mute(!client.muted);
@@ -150,7 +151,9 @@ function showState() {
   setText(byId("state"), word);
   setText(byId("hint"), hintFor(state, hint));
   byId("stage").dataset.state = state;
-  byId("interrupt").disabled = state !== "speaking" && state !== "thinking";
+  const interruptible = state === "speaking" || state === "thinking";
+  const focused = client.state === "open" && document.activeElement === byId("interrupt");
+  byId("interrupt").disabled = !interruptible && !focused; // a disabled button would lose the keyboard's place
   setText(byId("first-sound"), milliseconds(firstSoundMs));
   setText(byId("to-silence"), milliseconds(silenceMs));
   if (client.outputLatencyMs > 0) {

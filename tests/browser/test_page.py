@@ -184,6 +184,20 @@ def test_everything_works_from_the_keyboard(page: VoicePage) -> None:
     assert focused(page) == "start"
 
 
+def test_interrupting_from_the_keyboard_keeps_the_focus(page: VoicePage) -> None:
+    page.start()
+    page.page.fill("#text", "Tell me something long, please: one two three four five six seven eight nine ten.")
+    page.page.keyboard.press("Enter")
+    page.wait_for_state("speaking")
+    page.page.locator("#interrupt").focus()
+    page.page.keyboard.press("Enter")
+    page.wait_for_state("listening")
+    assert focused(page) == "interrupt"
+    page.page.keyboard.press("Tab")
+    assert focused(page) != "interrupt"
+    page.until(lambda: page.page.is_disabled("#interrupt"), "nothing is left to interrupt")
+
+
 def test_every_control_has_a_name_and_every_change_is_spoken(page: VoicePage) -> None:
     tree = page.page.locator("body").aria_snapshot()
     for part in ('button "Start"', 'button "Stop"', 'button "Mute"', 'textbox "Or type"', 'combobox "Microphone"'):
