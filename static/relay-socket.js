@@ -4,6 +4,8 @@
  * Rules:
  * - Audio goes out only while the network takes it: what has waited for a second is stale, so newer frames are dropped
  *   and counted. Events are never dropped.
+ * - While audio goes out, the server sends levels ten times a second: when 15 s of audio meet no answer, nobody is there
+ *   any more. A network that is cut says nothing, and the browser would wait for minutes.
  * - Whatever arrives broken ends the session with a typed error; nothing is guessed.
  * - onEnd is called at most once, and never after close().
  */
@@ -11,6 +13,7 @@
 import { BYTES_PER_SAMPLE, closeError, defaultUrl, parseAudioFrame, parseEvent, RelayError, SUBPROTOCOL } from "./relay-wire.js";
 
 const MAX_BACKLOG_S = 1;
+const MAX_UNANSWERED_S = 15;
 const FATAL_CLOSE_DEADLINE_MS = 2_000;
 
 /**
@@ -29,6 +32,7 @@ export class RelaySocket {
   #fatal = null;
   #fatalTimer = 0;
   #closed = false;
+  #unansweredSamples = 0;
   #dropping = false;
   #droppedSamples = 0;
 
@@ -54,6 +58,11 @@ export class RelaySocket {
   sendAudio(samples) {
     const socket = this.#socket;
     if (socket.readyState !== WebSocket.OPEN) return false;
+    this.#unansweredSamples += samples.byteLength / BYTES_PER_SAMPLE;
+    if (this.#unansweredSamples > MAX_UNANSWERED_S * this.#rateHz) {
+      this.#end(closeError(1006, null));
+      return false;
+    }
     if (socket.bufferedAmount > MAX_BACKLOG_S * this.#rateHz * BYTES_PER_SAMPLE) {
       this.#drop(samples.byteLength / BYTES_PER_SAMPLE);
       return false;
@@ -72,6 +81,7 @@ export class RelaySocket {
   }
 
   #receive(data) {
+    this.#unansweredSamples = 0;
     if (typeof data === "string") {
       const event = parseEvent(data);
       if (event.type === "error" && event.error?.fatal) this.#expectClose(event.error);

@@ -336,3 +336,37 @@ def test_a_turn_with_an_interruption_reads_as_a_person_would_tell_it(modules: Mo
         "speaking", "hearing", "hearing", "hearing", "thinking", "idle",
     ]  # fmt: skip
     assert (told["first"], told["silence"]) == (250, 12)
+
+
+# -- relay-socket.js ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answer_every_s", "ends_after_s"), [(10, None), (60, 15)])
+def test_a_server_that_no_longer_answers_audio_is_gone(
+    modules: Modules, answer_every_s: int, ends_after_s: int | None
+) -> None:
+    result = modules.run(
+        "relay-socket.js",
+        f"""({{ RelaySocket }}) => {{
+            const real = globalThis.WebSocket;
+            let fake;
+            globalThis.WebSocket = class {{
+                static OPEN = 1;
+                readyState = 1;
+                bufferedAmount = 0;
+                constructor() {{ fake = this; }}
+                send() {{}}
+                close() {{ this.readyState = 3; }}
+            }};
+            let ended = null, second = 0;
+            const onEnd = ({{ code }}) => (ended = {{ code, second }});
+            const socket = new RelaySocket("ws://x", 8000, {{ onEnd, onEvent() {{}}, onDropped() {{}} }});
+            for (; second < 40; second++) {{
+                for (let frame = 0; frame < 50; frame++) socket.sendAudio(new ArrayBuffer(4 * 160));
+                if (second % {answer_every_s} === 9) fake.onmessage({{ data: '{{"type":"relay.level"}}' }});
+            }}
+            globalThis.WebSocket = real;
+            return ended;
+        }}""",
+    )
+    assert result == (ends_after_s and {"code": "connection_lost", "second": 9 + 1 + ends_after_s})
