@@ -38,6 +38,7 @@ MAX_INTERRUPTED = 64
 @dataclass(slots=True)
 class _Flush:
     number: int
+    last_item: int
     items: list[AudioItem]
 
 
@@ -105,10 +106,17 @@ class Conversation:
         self._interrupt_response()
         return decision.then(self._cut("client"))
 
-    def played(self, item: int, samples: int, now_s: float) -> None:
-        """The browser reports how far it is."""
+    def played(self, item: int, samples: int, now_s: float) -> Decision:
+        """The browser reports how far it is. If it plays what came after a flush, it has obeyed, and will not answer.
+
+        The flush is settled before the cursor moves on: what lies behind the cursor counts as heard, and this was cut.
+        """
+        decision = Decision()
+        while self._flushes and self._flushes[0].last_item < item <= self._item_count:
+            decision.then(self.end_flush())
         self._move_cursor(item, samples)
         self._playout.played(self._unheard_sent_samples(), now_s)
+        return decision
 
     def flushed(self, flush: int, item: int, samples: int) -> Decision:
         """The browser answers a flush with its final position."""
@@ -158,7 +166,7 @@ class Conversation:
             if item.response_id not in self._interrupted:
                 self._interrupted.append(item.response_id)
         self._flush_count += 1
-        self._flushes.append(_Flush(self._flush_count, cut))
+        self._flushes.append(_Flush(self._flush_count, self._item_count, cut))
         return Decision(browser=[self._flush_event(reason)])
 
     def _flush_event(self, reason: FlushReason) -> str:

@@ -170,8 +170,8 @@ class RelayV1:
     def _control(self, message: policy.RelayV1Message, audio: _Audio, now_s: float) -> Decision:
         match message:
             case policy.Played():
-                audio.conversation.played(message.item, message.samples, now_s)
-                return self._levels(audio, now_s)
+                decision = audio.conversation.played(message.item, message.samples, now_s)
+                return decision.then(self._levels(audio, now_s))
             case policy.Flushed():
                 return audio.conversation.flushed(message.flush, message.item, message.samples)
             case policy.Interrupt():

@@ -62,7 +62,7 @@ def speaking_table(ms: int = 2_000, **kwargs: bool) -> Table:
 
 def test_speech_while_audio_is_unheard_flushes_and_truncates_once_at_what_was_played() -> None:
     table = speaking_table()
-    table.talk.played(1, 100 * 24, 0.1)
+    table.do(table.talk.played(1, 100 * 24, 0.1))
     table.do(table.talk.speech_started())
     assert table.browser == [{"type": "relay.flush", "flush": 1, "item": 1, "reason": "speech"}]
     assert table.truncates == []
@@ -73,7 +73,7 @@ def test_speech_while_audio_is_unheard_flushes_and_truncates_once_at_what_was_pl
 
 def test_without_an_answer_the_last_report_counts() -> None:
     table = speaking_table()
-    table.talk.played(1, 100 * 24, 0.1)
+    table.do(table.talk.played(1, 100 * 24, 0.1))
     table.do(table.talk.speech_started())
     table.do(table.talk.end_flush())
     assert table.truncates == [("item_1", 100)]
@@ -86,7 +86,7 @@ def test_when_everything_was_heard_nothing_is_flushed_and_nothing_truncated() ->
     table.talk.audio_done(AudioDone("item_1"))
     table.do(table.talk.response_done("resp_1", "completed"))
     table.send()
-    table.talk.played(1, table.sent[1], 0.3)
+    table.do(table.talk.played(1, table.sent[1], 0.3))
     table.do(table.talk.speech_started())
     assert (table.browser, table.upstream) == ([], [])
 
@@ -107,8 +107,8 @@ def test_a_browser_that_claims_more_than_was_sent_is_not_believed() -> None:
 
 def test_an_item_that_does_not_exist_is_not_believed() -> None:
     table = speaking_table()
-    table.talk.played(1, 240, 0.1)
-    table.talk.played(9, 10**9, 0.1)
+    table.do(table.talk.played(1, 240, 0.1))
+    table.do(table.talk.played(9, 10**9, 0.1))
     table.do(table.talk.speech_started())
     table.answer(77, 5)
     assert table.truncates == [("item_1", 10)]
@@ -205,6 +205,19 @@ def test_an_item_without_audio_neither_begins_nor_ends() -> None:
     table.do(table.talk.audio(delta("item_1", 0)))
     table.talk.audio_done(AudioDone("item_1"))
     assert table.events() == []
+
+
+def test_a_player_that_goes_on_without_answering_has_not_heard_what_was_cut() -> None:
+    table = speaking_table()
+    table.do(table.talk.played(1, 100 * 24, 0.1))
+    table.do(table.talk.speech_started())
+    table.do(table.talk.audio(delta("item_2", 500, response="resp_2")))
+    table.send()
+    table.do(table.talk.played(2, 24, 0.2))
+    assert table.truncates == [("item_1", 100)]
+    assert table.talk.flushing == 0
+    table.do(table.talk.flushed(1, 1, 900 * 24))
+    assert table.truncates == [("item_1", 100)]
 
 
 def test_a_second_interruption_during_a_flush_settles_both() -> None:
