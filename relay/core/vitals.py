@@ -14,7 +14,10 @@ from typing import Any
 SILENT_AFTER_MS = 2_000
 RATE_TOLERANCE = 0.05
 RATE_WINDOW_S = 5.0
-"""Shortest span over which a rate is judged. Browsers deliver in bursts of up to 100 ms or so: 2 % of 5 s."""
+"""Shortest span over which a rate is measured. Browsers deliver in bursts of up to 100 ms or so: 2 % of 5 s.
+
+Two spans in a row must agree: what a network holds up for a moment arrives late and then all at once, which looks like
+a slow clock in one span and like a fast one in the next."""
 
 RATE_GAP_S = 0.5
 """A longer pause (a muted microphone, a suspended tab) starts a new window: a clock that stood is not judged."""
@@ -30,6 +33,7 @@ class InputVitals:
         self._zeros_ms = 0.0
         self._silent_told = False
         self._rate_told = False
+        self._rate_suspect = 0
         self._window_start_s = 0.0
         self._window_samples = 0
         self._last_s: float | None = None
@@ -78,14 +82,19 @@ class InputVitals:
         self._window_samples = 0
 
     def _judge_rate(self, measured_hz: float) -> list[dict[str, Any]]:
-        if abs(measured_hz / self._rate_hz - 1) <= RATE_TOLERANCE:
+        suspect, self._rate_suspect = self._rate_suspect, self._direction(measured_hz)
+        if not self._rate_suspect:
             self._rate_told = False
-            return []
-        if self._rate_told:
+        if not self._rate_suspect or self._rate_suspect != suspect or self._rate_told:
             return []
         self._rate_told = True
         text = f"Audio declared as {self._rate_hz} Hz arrives at {measured_hz:.0f} Hz: speech has the wrong speed."
         return [_warning("sample_rate_mismatch", text, measured_hz=round(measured_hz))]
+
+    def _direction(self, measured_hz: float) -> int:
+        """Return -1 for too slow, 1 for too fast, 0 for right."""
+        deviation = measured_hz / self._rate_hz - 1
+        return 0 if abs(deviation) <= RATE_TOLERANCE else -1 if deviation < 0 else 1
 
 
 def _warning(code: str, message: str, **values: int) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from relay.core.vitals import InputVitals
 
 
@@ -36,6 +38,16 @@ def test_a_device_that_runs_at_another_rate_than_declared_is_told_once() -> None
 def test_a_clock_within_five_percent_is_not_told() -> None:
     assert play(InputVitals(48_000), real_hz=49_500, seconds=30) == []
     assert play(InputVitals(48_000), real_hz=46_500, seconds=30) == []
+
+
+@pytest.mark.parametrize("stall_s", [0.3, 0.45, 1.0, 2.0])
+@pytest.mark.parametrize("at_s", [0.5, 4.0, 4.8, 4.97, 7.3])
+def test_a_stall_in_the_network_is_not_taken_for_a_wrong_clock(stall_s: float, at_s: float) -> None:
+    vitals, told = InputVitals(48_000), []
+    for n in range(1_500):
+        due_s = n * 0.02
+        told += vitals.arrived(960, at_s + stall_s if at_s <= due_s < at_s + stall_s else due_s)
+    assert told == []
 
 
 def test_a_pause_is_not_taken_for_a_slow_clock() -> None:
