@@ -15,6 +15,9 @@ import { BYTES_PER_SAMPLE, closeError, defaultUrl, parseAudioFrame, parseEvent, 
 const MAX_BACKLOG_S = 1;
 const MAX_UNANSWERED_S = 15;
 const FATAL_CLOSE_DEADLINE_MS = 2_000;
+const READINESS_DEADLINE_MS = 2_000;
+const UNREACHABLE =
+  "The server cannot be reached, or refused this page. Check that the server runs, then try again.";
 
 /**
  * @typedef {object} SocketHandlers
@@ -44,7 +47,7 @@ export class RelaySocket {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#guard(() => handlers.onOpen());
     socket.onmessage = ({ data }) => this.#guard(() => this.#receive(data));
-    socket.onclose = ({ code }) => this.#end(this.#reason(code));
+    socket.onclose = async ({ code }) => this.#end(await this.#reason(code));
   }
 
   /** @returns {boolean} whether it could be sent */
@@ -98,10 +101,9 @@ export class RelaySocket {
     this.#fatalTimer = setTimeout(() => this.#end(closeError(1006, fatal)), FATAL_CLOSE_DEADLINE_MS);
   }
 
-  #reason(closeCode) {
+  async #reason(closeCode) {
     if (closeCode !== 1006 || this.#socket.protocol) return closeError(closeCode, this.#fatal);
-    const message = "The server cannot be reached, or refused this page. Check that the server runs, then try again.";
-    return new RelayError("unreachable", message, { closeCode });
+    return (await whyNotReady(this.#socket.url)) ?? new RelayError("unreachable", UNREACHABLE, { closeCode });
   }
 
   #drop(samples) {
@@ -123,5 +125,21 @@ export class RelaySocket {
     if (this.#closed) return;
     this.close();
     this.#handlers.onEnd(error);
+  }
+}
+
+/**
+ * Browsers hide why a handshake was refused. A server without room says it at /readyz as well.
+ * @returns {Promise<RelayError | null>}
+ */
+async function whyNotReady(socketUrl) {
+  try {
+    const url = new URL("/readyz", socketUrl.replace(/^ws/, "http"));
+    const answer = await fetch(url, { signal: AbortSignal.timeout(READINESS_DEADLINE_MS) });
+    if (answer.status !== 503) return null;
+    const retryAfterMs = 1000 * Number(answer.headers.get("Retry-After"));
+    return new RelayError("not_ready", (await answer.text()).trim(), { retryAfterMs });
+  } catch {
+    return null;
   }
 }

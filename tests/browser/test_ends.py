@@ -173,6 +173,21 @@ def test_a_relay_that_is_gone_is_told_as_such(browser: Browser) -> None:
     page.page.context.close()
 
 
+def test_a_server_without_room_says_so_and_retry_works_when_there_is_some(browser: Browser) -> None:
+    with relay_process("--upstream", "simulator", "--max-sessions", "1") as small:
+        first, second = VoicePage(browser, small.url), VoicePage(browser, small.url)
+        first.start()
+        second.page.click("#start")
+        second.page.wait_for_selector("#banner")
+        assert "All voice sessions are in use" in second.text("#banner .message")
+        assert second.text("#banner .retry").startswith("Retry in ")
+        first.page.click("#stop")
+        second.page.click("#banner .retry")  # waits until the countdown has ended
+        second.wait_for_state("listening")
+        first.page.context.close()
+        second.page.context.close()
+
+
 def test_a_microphone_of_zeros_is_warned_of(playwright: Playwright, relay: RelayProcess, tmp_path: Path) -> None:
     with chromium(playwright, microphone_file(tmp_path / "zeros.wav", 10.0, noise=False)) as browser:
         page = VoicePage(browser, relay.url, voice_processing=False)
