@@ -13,11 +13,15 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 4. After its first answer a connection is never idle: the idle task is started from within the request's scope, which is
    cancelled at that moment. It stays open for ever and holds up the end of the process. -> Connection.
    tests/server/test_serve.py::test_an_idle_connection_does_not_hold_up_the_end
+5. A client that does not wait for the 101 is answered with 400 while its handshake goes on, which then fails: 8 KiB of
+   tracebacks in the log for each such request. -> Http1Only.
+   tests/server/test_front_door.py::test_bytes_behind_the_upgrade_request_end_one_connection_and_not_the_server
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import NoReturn
 
 import h11
 import trio
@@ -50,14 +54,18 @@ class PlainHandshake(ws_stream.Handshake):
 
 
 class Http1Only(H11Protocol):
-    """HTTP/1.1 that knows no way to HTTP/2."""
+    """HTTP/1.1 that knows no way to HTTP/2, and upgrades nobody who speaks before the answer."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        if event.http_version == b"1.1" or event.http_version == b"1.0":
-            return
-        await self._send_error_response(505)
+        if event.http_version not in (b"1.1", b"1.0"):
+            await self._refuse(505, f"HTTP version {event.http_version!r}")
+        if any(name == b"upgrade" for name, _ in event.headers) and self.connection.trailing_data[0]:
+            await self._refuse(400, "bytes behind an upgrade request")
+
+    async def _refuse(self, status: int, why: str) -> NoReturn:
+        await self._send_error_response(status)
         await self.send(Closed())
-        raise ConnectionRefused(f"HTTP version {event.http_version!r}")
+        raise ConnectionRefused(why)
 
 
 class Connection(TCPServer):
