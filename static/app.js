@@ -81,12 +81,12 @@ microphones.addEventListener("change", () => {
 });
 holdToTalk(byId("talk"));
 
-/** Pressed means speaking, by pointer or by keyboard; losing the focus ends it as well. */
+/** Pressed means speaking, by the main button or by a key; losing the focus ends it as well. */
 function holdToTalk(button) {
   const begin = () => client.pushToTalk && client.beginTurn();
   const end = () => client.pushToTalk && client.endTurn();
   const isKey = ({ key }) => key === " " || key === "Enter";
-  button.addEventListener("pointerdown", begin);
+  button.addEventListener("pointerdown", (event) => event.button === 0 && begin());
   for (const name of ["pointerup", "pointercancel", "pointerleave", "blur"]) button.addEventListener(name, end);
   button.addEventListener("keydown", (event) => isKey(event) && !event.repeat && begin());
   button.addEventListener("keyup", (event) => isKey(event) && end());

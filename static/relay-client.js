@@ -168,9 +168,10 @@ export class RelayClient extends EventTarget {
     this.#send({ type: "relay.interrupt" });
   }
 
-  /** Push-to-talk: the person begins to speak. */
+  /** Push-to-talk: the person begins to speak. Does nothing when they are speaking already. */
   beginTurn() {
     this.#requirePushToTalk();
+    if (this.#turnStartedMs !== null) return;
     this.#cutShort();
     this.#send({ type: "input_audio_buffer.clear" });
     this.#turnStartedMs = performance.now();
