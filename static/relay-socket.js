@@ -24,7 +24,8 @@ const UNREACHABLE =
  * @property {() => void} onOpen
  * @property {(event: {type: string}) => void} onEvent
  * @property {(frame: {item: number, firstSample: number, samples: Float32Array}) => void} onAudio
- * @property {(dropped_ms: number) => void} onDropped  microphone audio is being dropped; once per congestion
+ * @property {(dropped_ms: number | null) => void} onDropped  null: a congestion begins, microphone audio is dropped;
+ *                                                            a number: it is over, and so much was lost
  * @property {(error: RelayError) => void} onEnd
  */
 
@@ -36,7 +37,6 @@ export class RelaySocket {
   #fatalTimer = 0;
   #closed = false;
   #unansweredSamples = 0;
-  #dropping = false;
   #droppedSamples = 0;
 
   /** @param {string | undefined} url @param {number} rateHz of the microphone's samples @param {SocketHandlers} handlers */
@@ -70,7 +70,7 @@ export class RelaySocket {
       this.#drop(samples.byteLength / BYTES_PER_SAMPLE);
       return false;
     }
-    this.#dropping = false;
+    if (this.#droppedSamples > 0) this.#endDropping();
     socket.send(samples);
     return true;
   }
@@ -107,10 +107,14 @@ export class RelaySocket {
   }
 
   #drop(samples) {
+    if (this.#droppedSamples === 0) this.#handlers.onDropped(null);
     this.#droppedSamples += samples;
-    if (this.#dropping) return;
-    this.#dropping = true;
-    this.#handlers.onDropped(Math.round((1000 * this.#droppedSamples) / this.#rateHz));
+  }
+
+  #endDropping() {
+    const droppedMs = Math.round((1000 * this.#droppedSamples) / this.#rateHz);
+    this.#droppedSamples = 0;
+    this.#handlers.onDropped(droppedMs);
   }
 
   #guard(step) {

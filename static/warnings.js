@@ -11,7 +11,7 @@ const ADVICE = {
     `Sound arrives at another speed than declared${measured_hz ? ` (${Math.round(measured_hz)} Hz)` : ""}. ` +
     "The service may hear you too fast or too slow. Press Stop, choose another microphone, and start again.",
   audio_dropped: ({ dropped_ms }) =>
-    `The connection is too slow: ${dropped_ms ?? "some"} ms of your voice were left out.`,
+    `The connection is too slow: ${dropped_ms ? `${dropped_ms} ms of your voice were` : "your voice is being"} left out.`,
 };
 
 export class Warnings {

@@ -341,6 +341,21 @@ def test_a_turn_with_an_interruption_reads_as_a_person_would_tell_it(modules: Mo
 # -- relay-socket.js ---------------------------------------------------------------------------------------------------
 
 
+FAKE_SOCKET = """
+    const real = globalThis.WebSocket;
+    let fake;
+    globalThis.WebSocket = class {
+        static OPEN = 1;
+        readyState = 1;
+        bufferedAmount = 0;
+        constructor() { fake = this; }
+        send() {}
+        close() { this.readyState = 3; }
+    };
+    const FRAME_BYTES = 4 * 160; // 20 ms at 8,000 Hz
+"""
+
+
 @pytest.mark.parametrize(("answer_every_s", "ends_after_s"), [(10, None), (60, 15)])
 def test_a_server_that_no_longer_answers_audio_is_gone(
     modules: Modules, answer_every_s: int, ends_after_s: int | None
@@ -348,21 +363,12 @@ def test_a_server_that_no_longer_answers_audio_is_gone(
     result = modules.run(
         "relay-socket.js",
         f"""({{ RelaySocket }}) => {{
-            const real = globalThis.WebSocket;
-            let fake;
-            globalThis.WebSocket = class {{
-                static OPEN = 1;
-                readyState = 1;
-                bufferedAmount = 0;
-                constructor() {{ fake = this; }}
-                send() {{}}
-                close() {{ this.readyState = 3; }}
-            }};
+            {FAKE_SOCKET}
             let ended = null, second = 0;
             const onEnd = ({{ code }}) => (ended = {{ code, second }});
             const socket = new RelaySocket("ws://x", 8000, {{ onEnd, onEvent() {{}}, onDropped() {{}} }});
             for (; second < 40; second++) {{
-                for (let frame = 0; frame < 50; frame++) socket.sendAudio(new ArrayBuffer(4 * 160));
+                for (let frame = 0; frame < 50; frame++) socket.sendAudio(new ArrayBuffer(FRAME_BYTES));
                 if (second % {answer_every_s} === 9) fake.onmessage({{ data: '{{"type":"relay.level"}}' }});
             }}
             globalThis.WebSocket = real;
@@ -370,3 +376,27 @@ def test_a_server_that_no_longer_answers_audio_is_gone(
         }}""",
     )
     assert result == (ends_after_s and {"code": "connection_lost", "second": 9 + 1 + ends_after_s})
+
+
+def test_what_a_congestion_cost_is_told_when_it_is_over(modules: Modules) -> None:
+    told = modules.run(
+        "relay-socket.js",
+        f"""({{ RelaySocket }}) => {{
+            {FAKE_SOCKET}
+            const told = [];
+            const socket = new RelaySocket("ws://x", 8000, {{ onDropped: (ms) => told.push(ms) }});
+            const send = (frames) => {{
+                for (let i = 0; i < frames; i++) socket.sendAudio(new ArrayBuffer(FRAME_BYTES));
+            }};
+            for (const congested of [100, 25]) {{
+                send(10);
+                fake.bufferedAmount = 1e6;
+                send(congested);
+                fake.bufferedAmount = 0;
+                send(10);
+            }}
+            globalThis.WebSocket = real;
+            return told;
+        }}""",
+    )
+    assert told == [None, 2000, None, 500]
