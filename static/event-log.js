@@ -52,7 +52,7 @@ export class EventLog extends EventTarget {
     this.#counts.set(name, total);
   }
 
-  /** Write the row of the second that is over, timed at its end. Two such rows in a line become one that covers both. */
+  /** Write the row of the second that is over, timed at its end, or now if that comes first. Two such rows in a line become one that covers both. */
   closeSecond(nextSecond = 0) {
     const second = this.#countedSecond;
     this.#countedSecond = nextSecond;
@@ -62,7 +62,7 @@ export class EventLog extends EventTarget {
     const last = this.rows.at(-1);
     const seconds = last?.type === "per second" ? last.data.seconds + 1 : 1;
     if (seconds > 1) this.rows.pop();
-    const time = new Date((second + 1) * 1000).toISOString();
+    const time = new Date(Math.min((second + 1) * 1000, Date.now())).toISOString();
     this.#append({ time, direction: "•", type: "per second", data: { seconds, last: perSecond } }, seconds > 1);
   }
 

@@ -95,6 +95,21 @@ def test_audio_frames_are_counted_per_second_and_never_listed(modules: Modules) 
     assert [row["data"] for row in rows] == [{"seconds": 3, "last": {"→ audio": {"frames": 50, "samples": 48_000}}}]
 
 
+def test_a_log_that_ends_within_a_second_stays_in_order(modules: Modules) -> None:
+    first, counted, last = modules.run(
+        "event-log.js",
+        """({ EventLog }) => {
+            const log = new EventLog();
+            log.add("→", { type: "first" });
+            log.count("→ audio", 960);
+            log.closeSecond();
+            log.add("•", { type: "last" });
+            return log.rows.map((row) => row.time);
+        }""",
+    )
+    assert first <= counted <= last
+
+
 # -- frame-cutter.js ---------------------------------------------------------------------------------------------------
 
 
