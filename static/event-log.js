@@ -52,7 +52,10 @@ export class EventLog extends EventTarget {
     this.#counts.set(name, total);
   }
 
-  /** Write the row of the second that is over, timed at its end, or now if that comes first. Two such rows in a line become one that covers both. */
+  /**
+   * Write the row of the second that is over, timed at its end, or now if that comes first. Two such rows in a line
+   * become one that covers both.
+   */
   closeSecond(nextSecond = 0) {
     const second = this.#countedSecond;
     this.#countedSecond = nextSecond;

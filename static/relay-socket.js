@@ -4,8 +4,8 @@
  * Rules:
  * - Audio goes out only while the network takes it: what has waited for a second is stale, so newer frames are dropped
  *   and counted. Events are never dropped.
- * - While audio goes out, the server sends levels ten times a second: when 15 s of audio meet no answer, nobody is there
- *   any more. A network that is cut says nothing, and the browser would wait for minutes.
+ * - While audio goes out, the server sends levels ten times a second: when 15 s of audio meet no answer, nobody is
+ *   there any more. A network that is cut says nothing, and the browser would wait for minutes.
  * - Whatever arrives broken ends the session with a typed error; nothing is guessed.
  * - onEnd is called at most once, and never after close().
  */

@@ -10,8 +10,10 @@ const ADVICE = {
   sample_rate_mismatch: ({ measured_hz }) =>
     `Sound arrives at another speed than declared${measured_hz ? ` (${Math.round(measured_hz)} Hz)` : ""}. ` +
     "The service may hear you too fast or too slow. Press Stop, choose another microphone, and start again.",
-  audio_dropped: ({ dropped_ms }) =>
-    `The connection is too slow: ${dropped_ms ? `${dropped_ms} ms of your voice were` : "your voice is being"} left out.`,
+  audio_dropped: ({ dropped_ms }) => {
+    const lost = dropped_ms ? `${dropped_ms} ms of your voice were` : "your voice is being";
+    return `The connection is too slow: ${lost} left out.`;
+  },
 };
 
 export class Warnings {
