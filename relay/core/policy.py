@@ -186,7 +186,8 @@ def _explain(text: str, problem: str) -> BadRequest:
         shown = (_string(head.get("type")) or "")[:64]
         public = f"A client may not send events of type {shown!r}; docs/wire.md lists those it may."
         return BadRequest(public, code="relay_unknown_event", param="type", event_id=event_id)
-    return BadRequest(f"{problem[:300]}.", code="relay_invalid_field", param=param, event_id=event_id)
+    public = f"{param or 'event'}: {_PATH.sub('', problem)[:200]}."
+    return BadRequest(public, code="relay_invalid_field", param=param, event_id=event_id)
 
 
 def _head(text: str) -> dict[str, msgspec.Raw] | None:

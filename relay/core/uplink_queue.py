@@ -41,7 +41,7 @@ class UplinkQueue:
     def put_control(self, event: str) -> None:
         """Add an event that must arrive. Raises Overloaded when too many wait already."""
         if len(self._controls) >= MAX_CONTROLS:
-            raise Overloaded(detail=f"{len(self._controls)} controls wait for the upstream")
+            raise Overloaded("Too many requests wait for the voice service. Start again to go on.")
         self._controls.append((self._next_turn(), event))
 
     def pop(self) -> str | bytes | None:

@@ -55,6 +55,8 @@ def test_a_rate_or_encoding_out_of_range_is_refused_by_field(rate_hz: float, enc
     error = refusal(json.dumps({**START, "audio": {"input": wrong, "output": FORMAT}}))
     assert error.request_code == "relay_invalid_field"
     assert error.param in ("audio.input.rate_hz", "audio.input.encoding")
+    assert error.public.startswith(f"{error.param}: ")
+    assert "$" not in error.public
 
 
 @pytest.mark.parametrize("field", ["instructions", "tools", "voice", "response", "conversation"])
