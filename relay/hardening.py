@@ -16,6 +16,9 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 5. A client that does not wait for the 101 is answered with 400 while its handshake goes on, which then fails: 8 KiB of
    tracebacks in the log for each such request. -> Http1Only.
    tests/server/test_front_door.py::test_bytes_behind_the_upgrade_request_end_one_connection_and_not_the_server
+6. A client that leaves while its answer is written, with more sent already, leaves its connection behind: the reader
+   waits for the end of an answer that nobody finishes. Each keeps a file descriptor for ever. -> Connection.
+   tests/server/test_front_door.py::test_a_client_that_leaves_in_the_middle_leaves_nothing_behind
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import NoReturn
 import h11
 import trio
 from hypercorn import protocol as hypercorn_protocol
-from hypercorn.events import Closed, Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ws_stream
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
@@ -69,15 +72,32 @@ class Http1Only(H11Protocol):
 
 
 class Connection(TCPServer):
-    """A connection whose idle time runs in its own scope."""
+    """A connection whose idle time runs in its own scope, and that ends when a write fails."""
 
     _idle: trio.CancelScope | None = None
 
+    async def run(self) -> None:
+        """Serve until the connection ends. The scope is around Hypercorn's nursery, which lets a Cancelled out."""
+        with trio.CancelScope() as self._alive:
+            await super().run()
+
     async def protocol_send(self, event: Event) -> None:
         """Write for the protocol, or take note that a request began or ended. The latter does not wait: see above."""
-        if not isinstance(event, Updated):
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Updated):
+            await self._update(event)
+        else:
             await super().protocol_send(event)
-            return
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            async with self.send_lock:
+                await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._alive.cancel()  # nobody is left to answer
+
+    async def _update(self, event: Updated) -> None:
         if self._idle is not None:
             self._idle.cancel()
         if event.idle:

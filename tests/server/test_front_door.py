@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +159,21 @@ def test_bytes_behind_the_upgrade_request_end_one_connection_and_not_the_server(
         assert status(answer) == 400
     assert is_alive(relay)
     assert "Traceback" not in relay.stderr
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(relay: RelayProcess) -> None:
+    descriptors = Path(f"/proc/{relay.process.pid}/fd")
+    if not descriptors.is_dir():
+        pytest.skip("needs /proc")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(100):
+        with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n\0\0\r\n")
+    assert is_alive(relay)  # and has accepted all of them
+    deadline_s = time.monotonic() + 5
+    while (left := len(list(descriptors.iterdir()))) > before and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert left <= before + 1
 
 
 def test_garbage_ends_one_connection_and_not_the_server(relay: RelayProcess) -> None:
