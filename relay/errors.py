@@ -12,6 +12,7 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         BrowserTooBig         a message over the limit
         BrowserSilent         no pong, or our bytes were not read
         BrowserGone           the socket ended; nobody is left to tell
+        AddressLimit          too many sessions from one address
       UpstreamError           the Realtime API, or the way to it
         UpstreamUnreachable   no connection, no TLS, no handshake
         UpstreamRefused       an HTTP answer other than 101
@@ -21,6 +22,14 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         UpstreamClosed        it ended the session
         UpstreamExpired       the session reached the API's maximum age
         UpstreamCoolingDown   it failed a moment ago; relay waits before it tries again
+      LimitReached            nobody's fault: the operator allows a session so much and no more
+        TimeLimit             the session's length
+        IdleLimit             nobody spoke for so long
+        AudioInLimit          audio from the microphone
+        AudioOutLimit         audio of answers
+        TokenLimit            tokens
+        MoneyLimit            money, or nobody knows how much
+        DayLimit              money that all sessions of a day may cost together
       LocalError              relay, or the person who runs it
         ConfigError           a setting is wrong; the command ends with exit code 2
         Overloaded            no room for another session
@@ -28,7 +37,7 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         InternalError         a bug
 
 Close codes: 1xxx where RFC 6455 has a fitting one, else 44xx for the browser's fault and 45xx for the upstream's, after
-the HTTP status of the same meaning.
+the HTTP status of the same meaning; 46xx are the operator's limits, numbered in their order above.
 """
 
 from __future__ import annotations
@@ -123,6 +132,12 @@ class BrowserGone(BrowserError):
     default_public = "The browser ended the session."
 
 
+class AddressLimit(BrowserError):
+    code = "relay_address_limit"
+    close_code = 4429
+    default_public = "Too many voice sessions from this address. End one of them, then try again."
+
+
 class UpstreamError(RelayError):
     """The upstream's fault. Each of these feeds the cool-down that all sessions share."""
 
@@ -175,6 +190,52 @@ class UpstreamCoolingDown(UpstreamError):
     code = "relay_cooling_down"
     close_code = 4503
     default_public = "The voice service failed a moment ago. Try again when the countdown ends."
+
+
+class LimitReached(RelayError):
+    """The operator's limit: nothing went wrong, and trying again at once is allowed unless the text says otherwise."""
+
+
+class TimeLimit(LimitReached):
+    code = "relay_time_limit"
+    close_code = 4601
+    default_public = "This session has reached the length that this server allows. Start again to go on."
+
+
+class IdleLimit(LimitReached):
+    code = "relay_idle_limit"
+    close_code = 4602
+    default_public = "Nobody spoke for a while, so the session has ended. Start again to go on."
+
+
+class AudioInLimit(LimitReached):
+    code = "relay_audio_in_limit"
+    close_code = 4603
+    default_public = "This session has listened for as long as this server allows. Start again to go on."
+
+
+class AudioOutLimit(LimitReached):
+    code = "relay_audio_out_limit"
+    close_code = 4604
+    default_public = "This session has spoken for as long as this server allows. Start again to go on."
+
+
+class TokenLimit(LimitReached):
+    code = "relay_token_limit"
+    close_code = 4605
+    default_public = "This session has used as much as this server allows. Start again to go on."
+
+
+class MoneyLimit(LimitReached):
+    code = "relay_money_limit"
+    close_code = 4606
+    default_public = "This session has cost as much as this server allows. Start again to go on."
+
+
+class DayLimit(LimitReached):
+    code = "relay_day_limit"
+    close_code = 4607
+    default_public = "This server has spent what it may spend today. Try again tomorrow; its day begins at 0:00 UTC."
 
 
 class LocalError(RelayError):

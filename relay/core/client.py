@@ -7,7 +7,7 @@ out, and audio that is due is taken with `take`. relay_v1.py and openai_json.py 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(slots=True)
@@ -66,6 +66,9 @@ class Client(Protocol):
 
     def dropped(self, audio_ms: float, now_s: float) -> Decision:
         """Audio on its way up had to be dropped."""
+
+    def notice(self, event: dict[str, Any]) -> Decision:
+        """relay itself has something to say: an event whose type begins with `relay.`."""
 
     def end_flush(self) -> Decision:
         """The browser did not answer a flush in time."""

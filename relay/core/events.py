@@ -19,6 +19,10 @@ RESPONSE_DONE = "response.done"
 SESSION_CREATED = "session.created"
 SESSION_UPDATED = "session.updated"
 SPEECH_STARTED = "input_audio_buffer.speech_started"
+SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
+COMMITTED = "input_audio_buffer.committed"
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+TRUNCATED = "conversation.item.truncated"
 ERROR = "error"
 
 UNREADABLE = (msgspec.DecodeError, RecursionError)

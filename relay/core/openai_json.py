@@ -6,6 +6,8 @@ it came. What it plays and what it truncates is its own affair.
 
 from __future__ import annotations
 
+from typing import Any
+
 from relay.audio import AudioDataError, check_append
 from relay.core import events, policy
 from relay.core.client import ClientSettings, Decision
@@ -43,6 +45,10 @@ class OpenAIJson:
 
     def dropped(self, audio_ms: float, now_s: float) -> Decision:
         """Nothing: the API has no event for it."""
+        return Decision()
+
+    def notice(self, event: dict[str, Any]) -> Decision:
+        """Nothing: these clients know the API's events and no others."""
         return Decision()
 
     def end_flush(self) -> Decision:

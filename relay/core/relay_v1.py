@@ -113,6 +113,10 @@ class RelayV1:
         """Warn of audio that was dropped on its way up."""
         return _warn(self._audio.vitals.dropped(audio_ms, now_s)) if self._audio else Decision()
 
+    def notice(self, event: dict[str, Any]) -> Decision:
+        """Tell the browser."""
+        return Decision(browser=[encode(event)])
+
     def end_flush(self) -> Decision:
         """Settle a flush that was not answered."""
         return self._audio.conversation.end_flush() if self._audio else Decision()

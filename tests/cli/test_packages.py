@@ -58,6 +58,10 @@ def test_the_wheel_has_every_module_and_the_mark_that_it_is_typed(wheel: set[str
     assert "relay/py.typed" in wheel
 
 
+def test_the_wheel_has_the_prices(wheel: set[str]) -> None:
+    assert "relay/prices.toml" in wheel
+
+
 def test_the_wheel_has_the_built_c_module(wheel: set[str]) -> None:
     assert [name for name in wheel if name.startswith("relay/_native") and name.endswith(".so")]
 

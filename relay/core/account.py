@@ -1,0 +1,123 @@
+"""The account of one session: it reads every event of the upstream once, and tells meter and budget what happened.
+
+Rules: audio that was thrown away unheard counts all the same, because it was generated. An event of a strange shape is
+counted as far as it can be read; what a limit makes of that is the budget's affair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from relay.core import events
+from relay.core.budget import Budget, Limits
+from relay.core.meter import Meter
+from relay.core.playout import pcm16_samples
+
+_ABSENT = msgspec.Raw(b"")
+
+
+class _Event(msgspec.Struct):
+    """The parts of an event that may count, unread."""
+
+    type: str
+    delta: msgspec.Raw = _ABSENT
+    session: msgspec.Raw = _ABSENT
+    response: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
+
+
+class _Session(msgspec.Struct):
+    expires_at: float | None = None
+
+
+_event_decoder = msgspec.json.Decoder(_Event)
+_session_decoder = msgspec.json.Decoder(_Session)
+_text_decoder = msgspec.json.Decoder(str)
+
+
+class Account:
+    """What one session used, and may use. It begins at `now_s`, which is `unix_s` for the upstream."""
+
+    def __init__(self, meter: Meter, limits: Limits, *, upstream_rate_hz: int, now_s: float, unix_s: float) -> None:
+        self._meter = meter
+        self._budget = Budget(limits, now_s)
+        self._upstream_rate_hz = upstream_rate_hz
+        self._unix_offset_s = unix_s - now_s
+        self._reported_usd = 0.0
+
+    @property
+    def next_s(self) -> float:
+        """The next moment at which `check` has something to say although nothing was counted; may be infinite."""
+        return self._budget.next_s
+
+    def check(self, now_s: float) -> list[dict[str, Any]]:
+        """Return the warnings that are due. Raises the limit that is reached."""
+        return self._budget.check(now_s)
+
+    def sent_audio(self, seconds: float) -> None:
+        """Audio of the person went to the upstream."""
+        self._budget.sent_audio(seconds)
+
+    def heard(self, text: str, now_s: float) -> list[dict[str, Any]]:
+        """Count an event of the upstream, which is JSON and has a type; return the bill as an event if it changed."""
+        event, billed = _event_decoder.decode(text), False
+        match event.type:
+            case events.AUDIO_DELTA:
+                self._budget.generated_audio(self._seconds(event.delta), now_s)
+            case events.SPEECH_STARTED:
+                self._budget.speech_started(now_s)
+            case events.SPEECH_STOPPED | events.COMMITTED:
+                self._budget.speech_stopped(now_s)
+            case events.TRUNCATED:
+                self._budget.silenced(now_s)
+            case events.SESSION_CREATED | events.SESSION_UPDATED:
+                self._meter.session(event.session)
+                self._expires(event.session, now_s)
+            case events.RESPONSE_DONE:
+                self._meter.response(event.response)
+                billed = True
+            case events.TRANSCRIBED:
+                self._meter.transcription(event.usage)
+                billed = True
+        if billed:
+            self._budget.used(self._meter.tokens, self._meter.usd)
+        return [{"type": "relay.usage", **self._figures()}] if billed else []
+
+    def take_usd(self) -> float:
+        """Return what was spent since the last call, as far as it is known."""
+        usd = self._meter.known_usd - self._reported_usd
+        self._reported_usd = self._meter.known_usd
+        return usd
+
+    def totals(self) -> dict[str, Any]:
+        """Return what the session used, for the log: `usd`, or `price="unknown"` in its place."""
+        figures = self._figures()
+        if figures["usd"] is None:
+            del figures["usd"]
+            figures["price"] = "unknown"
+        return figures
+
+    def _figures(self) -> dict[str, Any]:
+        usd = self._meter.usd
+        return {
+            "tokens": self._meter.tokens,
+            "usd": None if usd is None else round(usd, 6),
+            "audio_in_s": round(self._budget.audio_in_s, 3),
+            "audio_out_s": round(self._budget.audio_out_s, 3),
+        }
+
+    def _seconds(self, delta: msgspec.Raw) -> float:
+        try:
+            return pcm16_samples(_text_decoder.decode(delta)) / self._upstream_rate_hz
+        except msgspec.DecodeError:
+            return 0.0  # no text: it cannot be played either
+
+    def _expires(self, session: msgspec.Raw, now_s: float) -> None:
+        try:
+            expires_at = _session_decoder.decode(session).expires_at
+        except msgspec.DecodeError:
+            return
+        if expires_at is not None:
+            self._budget.expires(expires_at - self._unix_offset_s, now_s)

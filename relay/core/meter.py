@@ -1,0 +1,121 @@
+"""What one session has used: tokens and money, from what the upstream says it charges.
+
+Theory of operation. Two events carry a charge: `response.done` (every one, also that of a response which was cancelled
+or cut short, because it was generated) and the end of an input transcription, which is billed apart. The model that is
+charged is the one the upstream names in its session events; until it names one, the one that was asked for.
+
+A charge that cannot be priced makes the session's price unknown, for good: a model that is not in the table, or an
+answer without any usage. The tokens are counted all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from relay.core.prices import PriceTable, TokenUsage, audio_seconds
+
+GENERATED = frozenset({"completed", "incomplete"})
+"""A response with one of these ends has said something: without usage, its price is unknown, not zero."""
+
+
+class _Model(msgspec.Struct):
+    model: str | None = None
+
+
+class _Input(msgspec.Struct):
+    transcription: _Model | None = None
+
+
+class _Audio(msgspec.Struct):
+    input: _Input | None = None
+
+
+class _Session(msgspec.Struct):
+    model: str | None = None
+    audio: _Audio | None = None
+
+
+class _Response(msgspec.Struct):
+    status: str | None = None
+    usage: TokenUsage | None = None
+
+
+class _Duration(msgspec.Struct, tag="duration"):
+    seconds: Annotated[float, Meta(ge=0.0, le=1e9)]
+
+
+class _TranscriptionTokens(TokenUsage, frozen=True, tag="tokens"):
+    pass
+
+
+_session_decoder = msgspec.json.Decoder(_Session)
+_response_decoder = msgspec.json.Decoder(_Response)
+_transcription_decoder = msgspec.json.Decoder(_Duration | _TranscriptionTokens)
+
+
+class Meter:
+    """The bill of one session. The arguments of its methods are JSON, as it stood inside an event."""
+
+    def __init__(self, prices: PriceTable, *, model: str, transcription_model: str) -> None:
+        self._prices = prices
+        self._model = model
+        self._transcription_model = transcription_model
+        self.tokens = 0
+        self.known_usd = 0.0
+        self.price_known = True
+
+    @property
+    def usd(self) -> float | None:
+        """What was used costs this much; None if that is not known."""
+        return self.known_usd if self.price_known else None
+
+    def session(self, session: msgspec.Raw) -> None:
+        """The upstream describes the session."""
+        try:
+            told = _session_decoder.decode(session)
+        except msgspec.DecodeError:
+            return  # a look-alike with a session of another shape: what was asked for holds
+        self._model = told.model or self._model
+        if told.audio and told.audio.input and told.audio.input.transcription:
+            self._transcription_model = told.audio.input.transcription.model or self._transcription_model
+
+    def response(self, response: msgspec.Raw) -> None:
+        """A response is over, whatever its end was."""
+        try:
+            done = _response_decoder.decode(response)
+        except msgspec.DecodeError:
+            self._charge(None)
+            return
+        if done.usage is None:
+            if done.status in GENERATED:
+                self._charge(None)
+            return
+        price = self._prices.model(self._model)
+        self.tokens += done.usage.total
+        self._charge(price.usd(done.usage) if price else None if done.usage.total else 0.0)
+
+    def transcription(self, usage: msgspec.Raw) -> None:
+        """What the person said has been written down."""
+        try:
+            used = _transcription_decoder.decode(usage)
+        except msgspec.DecodeError:
+            self._charge(None)
+            return
+        if isinstance(used, _Duration):
+            self._charge_transcription(used.seconds)
+        else:
+            self.tokens += used.total
+            self._charge_transcription(audio_seconds(used))
+
+    def _charge_transcription(self, seconds: float | None) -> None:
+        known = seconds is not None
+        self._charge(self._prices.transcription_usd(self._transcription_model, seconds or 0.0) if known else None)
+
+    def _charge(self, usd: float | None) -> None:
+        if usd is None:
+            self.price_known = False
+        else:
+            self.known_usd += usd

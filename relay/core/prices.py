@@ -1,0 +1,133 @@
+"""What the API charges: a table of prices by model, and the sums that follow from it.
+
+Rules: a price that is not known is None, never zero, and None wins over any sum it is added to. Where the upstream says
+less than the formula needs, the dearest reading is taken, because limits are kept by these numbers: tokens of no stated
+kind count as audio, and what is not said to come from the cache does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+Usd = Annotated[float, Meta(ge=0.0, le=1_000_000.0)]
+Tokens = Annotated[int, Meta(ge=0, le=2**53)]
+
+PER_MILLION = 1_000_000
+AUDIO_TOKENS_PER_MINUTE = 600
+"""What a person says is charged as one token per 100 ms."""
+
+
+class CachedDetails(msgspec.Struct, frozen=True):
+    """How many input tokens of each kind came from the cache."""
+
+    text_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+    image_tokens: Tokens | None = None
+
+
+class InputDetails(msgspec.Struct, frozen=True):
+    """How many input tokens there were of each kind."""
+
+    text_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+    image_tokens: Tokens | None = None
+    cached_tokens_details: CachedDetails | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True):
+    """How many output tokens there were of each kind."""
+
+    text_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+
+
+class TokenUsage(msgspec.Struct, frozen=True):
+    """`usage` of a response, and of a transcription that is counted in tokens. Any field may be absent, or null."""
+
+    total_tokens: Tokens | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    input_token_details: InputDetails | None = None
+    output_token_details: OutputDetails | None = None
+
+    @property
+    def total(self) -> int:
+        """All tokens; whichever of the API's figures is larger."""
+        return max(self.total_tokens or 0, (self.input_tokens or 0) + (self.output_tokens or 0))
+
+
+class ModelPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Prices of some models per million tokens: input, cached input, output."""
+
+    models: tuple[str, ...]
+    text: tuple[Usd, Usd, Usd]
+    audio: tuple[Usd, Usd, Usd]
+    image: tuple[Usd, Usd] | None = None
+
+    def usd(self, usage: TokenUsage) -> float | None:
+        """Return what `usage` costs; None if it contains images and their price is not known."""
+        tokens, cached = _inputs(usage), _cached(usage)
+        if tokens[2] and self.image is None:
+            return None
+        input_prices = (self.text, self.audio, self.image or (0.0, 0.0))
+        input_usd = sum(map(_with_cache, tokens, cached, input_prices))
+        return (input_usd + self._output_usd(usage, sum(tokens))) / PER_MILLION
+
+    def _output_usd(self, usage: TokenUsage, input_tokens: int) -> float:
+        details = usage.output_token_details or OutputDetails()
+        text = details.text_tokens or 0
+        stated = max(usage.output_tokens or 0, usage.total - input_tokens)
+        audio = max(details.audio_tokens or 0, stated - text)
+        return text * self.text[2] + audio * self.audio[2]
+
+
+class PriceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All prices that are known, and the day on which they were."""
+
+    as_of: date
+    per_million_tokens: tuple[ModelPrice, ...]
+    per_minute: Mapping[str, Usd]
+
+    def model(self, name: str) -> ModelPrice | None:
+        """Return the prices of a model that talks, None if they are not known."""
+        return next((price for price in self.per_million_tokens if name in price.models), None)
+
+    def transcription_usd(self, name: str, seconds: float) -> float | None:
+        """Return what it costs to write down `seconds` of audio, None if that is not known."""
+        usd_per_minute = self.per_minute.get(name)
+        return None if usd_per_minute is None else usd_per_minute * seconds / 60
+
+
+def audio_seconds(usage: TokenUsage) -> float | None:
+    """Return how much of a person's audio the input tokens of a transcription stand for; None if they do not say."""
+    audio = usage.input_token_details.audio_tokens if usage.input_token_details else None
+    return None if audio is None else audio * 60 / AUDIO_TOKENS_PER_MINUTE
+
+
+def parse(table: dict[str, Any]) -> PriceTable:
+    """Check a table as TOML has it. Raises msgspec.ValidationError."""
+    return msgspec.convert(table, PriceTable)
+
+
+def _inputs(usage: TokenUsage) -> tuple[int, int, int]:
+    """Return the input tokens: text, audio, images."""
+    details = usage.input_token_details or InputDetails()
+    text, image = details.text_tokens or 0, details.image_tokens or 0
+    return text, max(details.audio_tokens or 0, (usage.input_tokens or 0) - text - image), image
+
+
+def _cached(usage: TokenUsage) -> tuple[int, int, int]:
+    """Return how many of the input tokens came from the cache: text, audio, images."""
+    details = usage.input_token_details or InputDetails()
+    cached = details.cached_tokens_details or CachedDetails()
+    return cached.text_tokens or 0, cached.audio_tokens or 0, cached.image_tokens or 0
+
+
+def _with_cache(tokens: int, cached: int, price: tuple[float, ...]) -> float:
+    from_cache = min(cached, tokens)
+    return (tokens - from_cache) * price[0] + from_cache * price[1]

@@ -1,0 +1,131 @@
+"""From the upstream's events to what was used: which event counts as what."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from relay.core.account import Account
+from relay.core.budget import Limits
+from relay.core.meter import Meter
+from relay.errors import IdleLimit
+from relay.prices import price_table
+
+RATE_HZ = 24_000
+UNIX_S = 1_800_000_000.0
+
+
+def open_account(limits: Limits | None = None, *, model: str = "gpt-realtime-2.1") -> Account:
+    meter = Meter(price_table(), model=model, transcription_model="gpt-transcribe")
+    return Account(meter, limits or Limits(), upstream_rate_hz=RATE_HZ, now_s=0.0, unix_s=UNIX_S)
+
+
+def hear(account: Account, kind: str, now_s: float = 0.0, **fields: Any) -> list[dict[str, Any]]:
+    return account.heard(json.dumps({"type": kind, "event_id": "e", **fields}), now_s)
+
+
+def delta(ms: int) -> str:
+    return base64.b64encode(bytes(RATE_HZ * 2 * ms // 1000)).decode()
+
+
+DONE = {"id": "resp_1", "status": "completed", "usage": {"total_tokens": 100}}
+MINUTE = {"type": "duration", "seconds": 60}
+
+
+def test_a_response_and_a_transcription_change_the_bill_and_nothing_else_does() -> None:
+    account = open_account()
+    assert hear(account, "response.created", response={"id": "resp_1"}) == []
+    assert hear(account, "response.output_audio.delta", delta=delta(500)) == []
+    assert hear(account, "response.output_audio_transcript.delta", delta="AAAA") == []
+    [usage] = hear(account, "response.done", response=DONE)
+    assert usage == {"type": "relay.usage", "tokens": 100, "usd": 0.0064, "audio_in_s": 0.0, "audio_out_s": 0.5}
+    [usage] = hear(account, "conversation.item.input_audio_transcription.completed", transcript="hi", usage=MINUTE)
+    assert usage["usd"] == 0.0109
+
+
+def test_audio_both_ways_is_counted_in_seconds() -> None:
+    account = open_account()
+    account.sent_audio(0.25)
+    hear(account, "response.output_audio.delta", delta=delta(750))
+    assert (account.totals()["audio_in_s"], account.totals()["audio_out_s"]) == (0.25, 0.75)
+
+
+def test_the_log_gets_dollars_or_the_word_unknown_and_never_zero_for_it() -> None:
+    account = open_account(model="no-such-model")
+    assert account.totals()["usd"] == 0.0
+    [usage] = hear(account, "response.done", response=DONE)
+    assert usage["usd"] is None
+    assert account.totals()["price"] == "unknown"
+    assert "usd" not in account.totals()
+
+
+def test_money_is_taken_once() -> None:
+    account = open_account()
+    hear(account, "response.done", response=DONE)
+    assert account.take_usd() == pytest.approx(0.0064)
+    assert account.take_usd() == 0.0
+
+
+def test_known_money_is_taken_also_when_the_rest_is_unknown() -> None:
+    account = open_account()
+    hear(account, "response.done", response=DONE)
+    hear(account, "response.done", response={"status": "completed"})
+    assert account.take_usd() == pytest.approx(0.0064)
+
+
+@pytest.mark.parametrize(
+    "kind", ["input_audio_buffer.speech_stopped", "input_audio_buffer.committed", "conversation.item.truncated"]
+)
+def test_what_a_person_does_is_not_idleness(kind: str) -> None:
+    account = open_account(Limits(idle_s=100))
+    hear(account, kind, now_s=90)
+    assert account.next_s == 170
+
+
+@pytest.mark.parametrize("kind", ["response.created", "rate_limits.updated", "response.done", "error", "no.such.event"])
+def test_other_events_are_idleness(kind: str) -> None:
+    account = open_account(Limits(idle_s=100))
+    hear(account, kind, now_s=90, response={"status": "completed"})
+    with pytest.raises(IdleLimit):
+        account.check(100)
+
+
+def test_speech_stands_for_itself_until_it_stops() -> None:
+    account = open_account(Limits(idle_s=100))
+    hear(account, "input_audio_buffer.speech_started", now_s=90)
+    assert account.check(500) == []
+    hear(account, "input_audio_buffer.speech_stopped", now_s=500)
+    assert account.next_s == 580
+
+
+@pytest.mark.parametrize("kind", ["session.created", "session.updated"])
+def test_the_upstreams_unix_time_becomes_a_moment_on_our_clock(kind: str) -> None:
+    account = open_account()
+    hear(account, kind, session={"expires_at": int(UNIX_S) + 3_600})
+    assert account.next_s == pytest.approx(3_540)
+
+
+STRANGE = [
+    ("session.created", {}),
+    ("session.created", {"session": None}),
+    ("session.created", {"session": {"expires_at": "soon", "model": 7}}),
+    ("session.created", {"session": {"expires_at": None}}),
+    ("session.created", {"session": {"expires_at": 0}}),
+    ("response.done", {}),
+    ("response.done", {"response": []}),
+    ("response.output_audio.delta", {}),
+    ("response.output_audio.delta", {"delta": 7}),
+    ("conversation.item.input_audio_transcription.completed", {}),
+    ("input_audio_buffer.speech_started", {"audio_start_ms": "x"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), STRANGE)
+def test_an_event_of_a_strange_shape_is_counted_as_far_as_it_can_be_read(kind: str, fields: dict[str, Any]) -> None:
+    account = open_account()
+    hear(account, kind, **fields)
+    assert account.check(1e6) == []
+    assert account.totals()["audio_out_s"] == 0.0
