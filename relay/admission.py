@@ -1,4 +1,4 @@
-"""Who may begin a voice session now: the cap, the cool-down of the upstream, the drain switch.
+"""Who may begin a voice session now: the caps, the day's money, the cool-down of the upstream, the drain switch.
 
 Rules: one object for the process, no awaiting in any decision. A place is taken before the upgrade and given back in
 `finally`. Failures of the upstream are counted here for all sessions together, so that a thousand browsers do not
@@ -8,13 +8,16 @@ hammer a service that just fell over.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, time, timedelta
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 import trio
 
 from relay.config import Config
-from relay.errors import Overloaded, ShuttingDown, UpstreamCoolingDown, UpstreamError
+from relay.errors import AddressLimit, DayLimit, Overloaded, ShuttingDown, UpstreamCoolingDown, UpstreamError
 
 
 class CoolDown:
@@ -61,32 +64,97 @@ class CoolDown:
         return max(1, round((self._until_s - now_s + spread_s) * 1000))
 
 
+class DayMoney:
+    """What all sessions together may cost in one UTC day; 0 means no limit. A restart begins anew.
+
+    `spent` is set while the day's money is gone. Whoever waits for it asks `check` afterwards, and waits again if a new
+    day has come meanwhile.
+    """
+
+    def __init__(self, limit_usd: float, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._limit_usd = limit_usd
+        self._now = now
+        self._day = now().date()
+        self._spent_usd = 0.0
+        self.spent = trio.Event()
+
+    def spend(self, usd: float) -> None:
+        """Count money."""
+        self._begin_day()
+        self._spent_usd += usd
+        if self._limit_usd and self._spent_usd >= self._limit_usd:
+            self.spent.set()
+
+    def check(self) -> None:
+        """Raise DayLimit, with the time until midnight UTC, if the day's money is gone."""
+        self._begin_day()
+        if self.spent.is_set():
+            tomorrow = datetime.combine(self._day + timedelta(days=1), time(), UTC)
+            raise DayLimit(retry_after_ms=round((tomorrow - self._now()).total_seconds() * 1000))
+
+    def _begin_day(self) -> None:
+        today = self._now().date()
+        if today == self._day:
+            return
+        self._day, self._spent_usd = today, 0.0
+        if self.spent.is_set():
+            self.spent = trio.Event()
+
+
 class Admission:
     """The places for voice sessions in this process."""
 
     def __init__(self, config: Config) -> None:
         self._max_sessions = config.max_sessions
+        self._max_sessions_per_address = config.max_sessions_per_address
+        self._by_address: Counter[str] = Counter()
         self.cooldown = CoolDown(config.cooldown_base_s, config.cooldown_max_s)
+        self.money = DayMoney(config.max_usd_per_day)
         self.draining = trio.Event()
         self.sessions = 0
 
     def check(self) -> None:
-        """Raise ShuttingDown or Overloaded unless there is room for one more session."""
+        """Raise ShuttingDown, DayLimit or Overloaded unless there is room for one more session."""
         if self.draining.is_set():
             raise ShuttingDown()
+        self.money.check()
         if self.sessions >= self._max_sessions:
             raise Overloaded()
 
+    def check_address(self, peer: str) -> None:
+        """Raise AddressLimit if `peer`, an IP address, has all the sessions that one address may have."""
+        limit = self._max_sessions_per_address
+        if limit and self._by_address[_network(peer)] >= limit:
+            raise AddressLimit()
+
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place for a session. Raises as `check` does."""
+    def place(self, peer: str) -> Iterator[None]:
+        """Hold a place for a session from `peer`. Raises as `check` and `check_address` do."""
         self.check()
+        self.check_address(peer)
+        network = _network(peer)
         self.sessions += 1
+        self._by_address[network] += 1
         try:
             yield
         finally:
             self.sessions -= 1
+            self._by_address[network] -= 1
+            self._by_address += Counter()  # forgets addresses that have none left
 
     def drain(self) -> None:
         """Admit nobody any more, and tell the running sessions to end."""
         self.draining.set()
+
+
+def _network(peer: str) -> str:
+    """Return what counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which is what one user has."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer  # the connection has gone and has no address any more
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))

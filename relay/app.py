@@ -6,6 +6,7 @@ connection (detach.py). Static files are read once, at start: what is served can
 
 from __future__ import annotations
 
+import math
 import mimetypes
 import secrets
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from relay.core.client import Client, ClientSettings
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
 from relay.detach import STATE_KEY, DetachableStream
-from relay.errors import Overloaded, ShuttingDown
+from relay.errors import AddressLimit, RelayError
 from relay.log import get_logger
 from relay.session import Services, Session
 from relay.upstream import UPSTREAM_RATE_HZ
@@ -132,8 +133,8 @@ def _file(files: Mapping[str, StaticFile], name: str) -> Response:
 def _readiness(admission: Admission) -> Response:
     try:
         admission.check()
-    except (ShuttingDown, Overloaded) as error:
-        return _text(503, error.public, retry=True)
+    except RelayError as error:
+        return _refused(503, error)
     return _text(200, "ready")
 
 
@@ -151,18 +152,25 @@ def _refusal(admission: Admission, origins: frozenset[str], *, admits_no_origin:
         return _text(400, f"Offer the subprotocol {RELAY_V1} or {OPENAI}.")
     try:
         admission.check()
-    except (ShuttingDown, Overloaded) as error:
-        return _text(503, error.public, retry=True)
+        admission.check_address(_connection().peer)
+    except AddressLimit as error:
+        return _refused(429, error)
+    except RelayError as error:
+        return _refused(503, error)
     return None
+
+
+def _connection() -> DetachableStream:
+    return cast(DetachableStream, websocket.scope["state"][STATE_KEY])
 
 
 async def _voice_session(services: Services) -> Response | None:
     """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
-    connection = cast(DetachableStream, websocket.scope["state"][STATE_KEY])
+    connection = _connection()
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
     client, subprotocol = _language(services, session_id)
     try:
-        with services.admission.place():
+        with services.admission.place(connection.peer):
             connection.hold()
             await websocket.accept(subprotocol=subprotocol)
             socket = wire.WebSocket(
@@ -184,6 +192,12 @@ def _language(services: Services, session_id: str) -> tuple[Client, str | None]:
     return OpenAIJson(settings), OPENAI if OPENAI in offered else None
 
 
-def _text(status: int, text: str, *, retry: bool = False) -> Response:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if retry else {}
-    return Response(f"{text}\n", status, mimetype="text/plain", headers=headers)
+def _text(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, mimetype="text/plain")
+
+
+def _refused(status: int, error: RelayError) -> Response:
+    """Say why there is no session now, and when to ask again."""
+    response = _text(status, error.public)
+    response.headers["Retry-After"] = str(math.ceil((error.retry_after_ms or 0) / 1000) or RETRY_AFTER_S)
+    return response

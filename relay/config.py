@@ -59,6 +59,8 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Deadline = Annotated[float, Meta(ge=0.05, le=600.0)]
+Span = Annotated[float, Meta(ge=0.0, le=86_400.0)]
+Money = Annotated[float, Meta(ge=0.0, le=1_000_000.0)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +96,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = "gpt-transcribe"
 
     max_sessions: Annotated[int, Meta(ge=1, le=100_000, description="Voice sessions at the same time.")] = 100
+    max_sessions_per_address: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    max_session_s: Span = 0.0
+    max_idle_s: Span = 0.0
+    max_audio_in_s: Span = 0.0
+    max_audio_out_s: Span = 0.0
+    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    max_usd: Money = 0.0
+    max_usd_per_day: Money = 0.0
+    tell_usage: Annotated[bool, Meta(description="Whether relay.v1 clients hear what the session costs.")] = False
     drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0)] = 10.0
     lead_ms: Annotated[int, Meta(ge=100, le=10_000)] = 1_000
     uplink_queue_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2_000
@@ -120,6 +131,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["text", "json"], Meta(description="text for people, json for machines.")] = "text"
     simulator_seed: Annotated[int, Meta(ge=0, le=4_294_967_295)] = 0
     simulator_faults: Annotated[str, Meta(max_length=1_000, pattern=r"^[ -~]*$")] = ""
+
+    @property
+    def limits_money(self) -> bool:
+        """Whether what a session costs has to be known, because a limit depends on it."""
+        return bool(self.max_usd or self.max_usd_per_day)
 
     @property
     def upstream_kind(self) -> Literal["simulator", "openai", "url"]:

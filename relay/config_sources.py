@@ -19,6 +19,7 @@ from msgspec import Meta
 from relay.addresses import check_origin, is_host, is_loopback, is_openai, parse_upstream
 from relay.config import ENVIRONMENT_ONLY, FIELDS, PREFIX, Config, Secret, flag, variable
 from relay.errors import ConfigError
+from relay.prices import price_table
 
 INSTRUCTIONS_LIMIT_BYTES = 65_536  # 16,384 tokens, which is what the API takes, at about 4 bytes each
 FILE_LIMIT_BYTES = 1_048_576
@@ -164,6 +165,11 @@ def _check_together(config: Config, given: _Layer) -> None:
         raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
     if not is_loopback(config.host) and not config.allow_origin:
         raise wrong("host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)")
+    if not is_loopback(config.host) and (missing := _missing_limits(config)):
+        raise wrong("host", f"{config.host} can be reached from outside; set {missing} (docs/limits.md)")
+    for name in _unpriced(config):
+        price = f"no price is known for {getattr(config, name)} as of {price_table().as_of}"
+        raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
     for low, high in _ORDERED:
         if getattr(config, low) > getattr(config, high):
             culprit, other = (low, high) if low in given else (high, low)
@@ -176,6 +182,24 @@ _ORDERED = (
     ("ping_interval_s", "silence_deadline_s"),
     ("cooldown_base_s", "cooldown_max_s"),
 )
+
+
+def _missing_limits(config: Config) -> str:
+    """Name the limits that a server needs before strangers can reach it, "" if it has them."""
+    time = "" if config.max_session_s else "max_session_s"
+    money = "" if config.limits_money or config.max_tokens else "max_usd, max_usd_per_day or max_tokens"
+    return " and ".join(name for name in (time, money) if name)
+
+
+def _unpriced(config: Config) -> list[str]:
+    """Name the settings with a model whose price is not known although a limit in money is set."""
+    if not config.limits_money:
+        return []
+    prices = price_table()
+    unpriced = [] if prices.model(config.model) else ["model"]
+    if config.transcription_model and prices.transcription_usd(config.transcription_model, 0.0) is None:
+        unpriced.append("transcription_model")
+    return unpriced
 
 
 def _is_openai_url(url: str) -> bool:
@@ -222,6 +246,8 @@ def _expected(name: str) -> str:
     low, high = (next((getattr(m, key) for m in metas if getattr(m, key) is not None), None) for key in ("ge", "le"))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
+    if kind is bool:
+        return "true or false"
     if kind is int:
         return f"a whole number from {low} to {high}"
     if kind is float:

@@ -8,7 +8,7 @@ everything and awaits nothing.
     _converse    connects the upstream, then: upstream -> language -> outbox and playout
     _send_up     uplink queue -> upstream, once it is ready
     _speak       outbox, then audio that is due -> browser; at the end the goodbye
-    _watch_*     deadlines: start, liveness of both legs, unanswered flush, drain
+    _watch_*     deadlines: start, liveness of both legs, unanswered flush, limits, the day's money, drain
 
 The first task that ends, ends the session: its RelayError is *the* reason, and all others are cancelled. Only `_speak`
 goes on: it is the browser's one writer, so the goodbye is its job, and a frame that is half written is finished first
@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -45,8 +46,9 @@ from relay.errors import (
     UpstreamExpired,
     UpstreamTimeout,
 )
+from relay.limits import open_account
 from relay.log import get_logger
-from relay.upstream import Target, UpstreamLeg, open_upstream, session_update
+from relay.upstream import UPSTREAM_RATE_HZ, Target, UpstreamLeg, open_upstream, session_update
 
 log = get_logger(__name__)
 
@@ -99,6 +101,9 @@ class Session:
         self._taken = Wakeup()
         self._flush_changed = Wakeup()
         self._flushing = 0
+        self._account = open_account(services.config, upstream_rate_hz=UPSTREAM_RATE_HZ, now_s=trio.current_time())
+        self._limit_due_s = float("inf")
+        self._limit_moved = Wakeup()
 
     async def run(self) -> RelayError:
         """Run the session to its end, close both legs, and return the reason. Always a checkpoint."""
@@ -117,6 +122,7 @@ class Session:
                 reason=reason.code,
                 detail=reason.detail,
                 seconds=round(trio.current_time() - began_s, 3),
+                **self._account.totals(),
             )
             with trio.CancelScope(deadline=trio.current_time() + self._config.close_deadline_s, shield=True):
                 await self._browser.abort()
@@ -136,6 +142,8 @@ class Session:
             self._watch_start,
             self._watch_upstream,
             self._watch_flush,
+            self._watch_limits,
+            self._watch_day,
             self._watch_drain,
         )
         async with trio.open_nursery() as nursery:
@@ -213,8 +221,13 @@ class Session:
         self._connected.set()
 
     def _hear(self, text: str) -> None:
-        self._apply(self._client.event(text, trio.current_time()))
+        now_s = trio.current_time()
+        self._apply(self._client.event(text, now_s))
         self._to_browser.ring()  # audio says nothing in a decision: it waits in the language until it is due
+        usage = self._account.heard(text, now_s)
+        self._services.admission.money.spend(self._account.take_usd())
+        self._notice(usage if self._config.tell_usage else [])
+        self._check_limits()
 
     async def _speak(self) -> None:
         try:
@@ -252,6 +265,9 @@ class Session:
         dropped_ms = sum(self._uplink.put_audio(event, audio_ms) for event, audio_ms in decision.audio)
         if dropped_ms:
             self._apply(self._client.dropped(dropped_ms, trio.current_time()))
+        if decision.audio:
+            self._account.sent_audio((sum(audio_ms for _, audio_ms in decision.audio) - dropped_ms) / 1000)
+            self._check_limits()
         if decision.browser:
             self._to_browser.ring()
         if decision.upstream or decision.audio:
@@ -259,6 +275,16 @@ class Session:
         if self._client.flushing != self._flushing:
             self._flushing = self._client.flushing
             self._flush_changed.ring()
+
+    def _check_limits(self) -> None:
+        """Tell what nears its limit. Raises LimitReached, or UpstreamExpired."""
+        self._notice(self._account.check(trio.current_time()))
+        if self._account.next_s < self._limit_due_s:
+            self._limit_moved.ring()
+
+    def _notice(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self._apply(self._client.notice(event))
 
     @property
     def _leg(self) -> UpstreamLeg:
@@ -287,6 +313,20 @@ class Session:
                     await self._flush_changed.wait()
             if flush and self._client.flushing == flush:
                 self._apply(self._client.end_flush())
+
+    async def _watch_limits(self) -> None:
+        """Sleep until the next moment at which a limit on time has something to say."""
+        while True:
+            self._check_limits()
+            self._limit_due_s = self._account.next_s
+            with trio.move_on_at(self._limit_due_s):
+                await self._limit_moved.wait()
+
+    async def _watch_day(self) -> None:
+        money = self._services.admission.money
+        while True:
+            money.check()
+            await money.spent.wait()
 
     async def _watch_drain(self) -> None:
         await self._services.admission.draining.wait()

@@ -47,6 +47,13 @@ const CLOSE_CODES = new Map([
   [4502, ["relay_upstream_closed", "The voice service failed. Try again in a moment."]],
   [4503, ["relay_cooling_down", "The voice service failed a moment ago. Try again shortly."]],
   [4504, ["relay_upstream_timeout", "The voice service stopped answering. Try again in a moment."]],
+  [4601, ["relay_time_limit", "The session reached the length that this server allows. Start again to go on."]],
+  [4602, ["relay_idle_limit", "Nobody spoke for a while, so the session ended. Start again to go on."]],
+  [4603, ["relay_audio_in_limit", "The session listened for as long as this server allows. Start again to go on."]],
+  [4604, ["relay_audio_out_limit", "The session spoke for as long as this server allows. Start again to go on."]],
+  [4605, ["relay_token_limit", "The session used as much as this server allows. Start again to go on."]],
+  [4606, ["relay_money_limit", "The session cost as much as this server allows. Start again to go on."]],
+  [4607, ["relay_day_limit", "This server has spent what it may spend today. Try again tomorrow."]],
 ]);
 
 /**

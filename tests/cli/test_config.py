@@ -30,6 +30,7 @@ from relay.errors import ConfigError
 
 CANARY = "sk-canary-0123456789abcdef"
 KEY = {"OPENAI_API_KEY": CANARY}
+LIMITS = {"max_session_s": 900.0, "max_usd": 1.0}
 
 
 def refusal(argv: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> str:
@@ -225,7 +226,46 @@ def test_openai_without_a_key_is_refused() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "relay.example", "127.1", "0"])
 def test_a_host_that_others_can_reach_needs_an_origin(host: str) -> None:
     assert refusal({"host": host}).startswith(f"--host: {host} can be reached from outside")
-    assert load({"host": host, "allow_origin": ("https://voice.example",)}, {}).host == host
+    assert load({"host": host, "allow_origin": ("https://voice.example",), **LIMITS}, {}).host == host
+
+
+@pytest.mark.parametrize(
+    ("limits", "missing"),
+    [
+        ({}, "max_session_s and max_usd, max_usd_per_day or max_tokens"),
+        ({"RELAY_MAX_SESSION_S": "900"}, "max_usd, max_usd_per_day or max_tokens"),
+        ({"RELAY_MAX_USD": "1", "RELAY_MAX_TOKENS": "1"}, "max_session_s"),
+        ({"RELAY_MAX_SESSION_S": "900", "RELAY_MAX_IDLE_S": "60"}, "max_usd, max_usd_per_day or max_tokens"),
+    ],
+)
+def test_a_host_that_others_can_reach_needs_limits(limits: dict[str, str], missing: str) -> None:
+    environ = {"RELAY_HOST": "0.0.0.0", "RELAY_ALLOW_ORIGIN": "https://voice.example", **limits}
+    expected = f"RELAY_HOST: 0.0.0.0 can be reached from outside; set {missing} (docs/limits.md)"
+    assert refusal({}, environ) == expected
+
+
+@pytest.mark.parametrize("name", ["MAX_USD", "MAX_USD_PER_DAY", "MAX_TOKENS"])
+def test_a_host_that_others_can_reach_starts_with_a_limit_on_time_and_one_on_money_or_tokens(name: str) -> None:
+    environ = {"RELAY_HOST": "0.0.0.0", "RELAY_ALLOW_ORIGIN": "https://voice.example"}
+    assert load({}, {**environ, "RELAY_MAX_SESSION_S": "900", f"RELAY_{name}": "5"}).max_session_s == 900
+
+
+@pytest.mark.parametrize("limit", ["RELAY_MAX_USD", "RELAY_MAX_USD_PER_DAY"])
+@pytest.mark.parametrize("setting", ["model", "transcription_model"])
+def test_a_limit_in_money_needs_a_model_whose_price_is_known(limit: str, setting: str) -> None:
+    text = refusal({setting: "no-such-model"}, {limit: "1"})
+    assert text.startswith(f"--{setting.replace('_', '-')}: no price is known for no-such-model as of 2")
+    assert "max_tokens" in text
+    assert load({setting: "no-such-model"}, {"RELAY_MAX_TOKENS": "1"}).max_tokens == 1
+
+
+def test_without_captions_their_price_does_not_matter() -> None:
+    assert load({"transcription_model": ""}, {"RELAY_MAX_USD": "1"}).max_usd == 1
+
+
+def test_a_switch_is_true_or_false() -> None:
+    assert load({}, {"RELAY_TELL_USAGE": "true"}).tell_usage
+    assert refusal({}, {"RELAY_TELL_USAGE": "perhaps"}) == "RELAY_TELL_USAGE: expected true or false, got 'perhaps'"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +337,7 @@ def test_browsers_leave_out_port_80_and_so_do_the_origins() -> None:
 
 
 def test_beyond_loopback_only_the_named_origins_may_connect() -> None:
-    config = load({"host": "0.0.0.0", "allow_origin": ("https://voice.example",)}, {})
+    config = load({"host": "0.0.0.0", "allow_origin": ("https://voice.example",), **LIMITS}, {})
     assert config.allowed_origins(8000) == {"https://voice.example"}
 
 
@@ -378,9 +418,9 @@ def test_a_config_cannot_be_changed() -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_name_says_its_unit(field: str) -> None:
     kind = str(FIELDS[field])
-    counted = {"port", "max_sessions", "vad_threshold", "simulator_seed"}
+    counted = {"port", "max_sessions", "max_sessions_per_address", "max_tokens", "vad_threshold", "simulator_seed"}
     if ("int" in kind or "float" in kind) and field not in counted and "str" not in kind:
-        assert field.endswith(("_s", "_ms", "_bytes"))
+        assert field.endswith(("_s", "_ms", "_bytes", "_usd", "_usd_per_day"))
 
 
 def test_flags_and_variables_are_derived_from_the_field() -> None:

@@ -25,7 +25,8 @@ def test_the_page_gives_the_default(field: str) -> None:
     elif field == "instructions_file" or default in (None, ()):
         assert ROWS[field] == "none"
     else:
-        assert ROWS[field] == f"`{default}`" if default != "" else '`""`'
+        shown = str(default).lower() if isinstance(default, bool) else default
+        assert ROWS[field] == f"`{shown}`" if default != "" else '`""`'
 
 
 @pytest.mark.parametrize("field", ENVIRONMENT_ONLY)

@@ -73,6 +73,7 @@ class Rig:
     upstream_streams: list[FaultyStream] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    session: Session | None = None
     reason: RelayError | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     _upstream: FakeUpstream | None = None
@@ -204,6 +205,7 @@ async def _run_session(rig: Rig, language: Language) -> None:
     config = rig.services.config
     socket = wire.WebSocket(rig.browser_stream, role="server", limits=browser_limits(config), subprotocol="relay.v1")
     client = language(ClientSettings("relay_test", 24_000, config.turn_detection, config.lead_ms))
+    rig.session = Session("relay_test", BrowserLeg(socket), client, rig.services)
     with rig.scope:
-        rig.reason = await Session("relay_test", BrowserLeg(socket), client, rig.services).run()
+        rig.reason = await rig.session.run()
     rig.ended.set()

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.admission import Admission, CoolDown
+from relay.admission import Admission, CoolDown, DayMoney
 from relay.config import Config
-from relay.errors import Overloaded, ShuttingDown, UpstreamCoolingDown, UpstreamRefused, UpstreamUnreachable
+from relay.errors import (
+    AddressLimit,
+    DayLimit,
+    Overloaded,
+    ShuttingDown,
+    UpstreamCoolingDown,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 
 
 class Dice:
@@ -80,9 +89,9 @@ def test_a_success_ends_the_cool_down() -> None:
 
 def test_a_place_is_given_back_whatever_happens() -> None:
     admission = Admission(Config(max_sessions=1))
-    with admission.place(), pytest.raises(Overloaded):
+    with admission.place("192.0.2.1"), pytest.raises(Overloaded):
         admission.check()
-    with suppress(ZeroDivisionError), admission.place():
+    with suppress(ZeroDivisionError), admission.place("192.0.2.1"):
         raise ZeroDivisionError
     admission.check()
 
@@ -92,3 +101,87 @@ def test_while_draining_nobody_is_admitted() -> None:
     admission.drain()
     with pytest.raises(ShuttingDown):
         admission.check()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_an_address_has_so_many_places_and_no_more(first: str, second: str, same: bool) -> None:
+    admission = Admission(Config(max_sessions_per_address=1))
+    with admission.place(first):
+        if same:
+            with pytest.raises(AddressLimit):
+                admission.check_address(second)
+        else:
+            admission.check_address(second)
+    admission.check_address(second)
+
+
+def test_without_a_limit_an_address_may_have_all_places() -> None:
+    admission = Admission(Config(max_sessions=50))
+    with ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(admission.place("192.0.2.1"))
+        with pytest.raises(Overloaded):
+            admission.check()
+
+
+def test_an_address_that_has_left_is_forgotten() -> None:
+    admission = Admission(Config())
+    for number in range(256):
+        with admission.place(f"192.0.2.{number}"):
+            pass
+    assert not admission._by_address
+
+
+class Calendar:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 23, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def test_when_the_days_money_is_spent_nobody_is_admitted_until_midnight_utc() -> None:
+    calendar = Calendar()
+    money = DayMoney(1.0, now=calendar)
+    money.spend(0.6)
+    money.check()
+    money.spend(0.4)
+    with pytest.raises(DayLimit) as caught:
+        money.check()
+    assert caught.value.retry_after_ms == 3_600_000
+    calendar.now += timedelta(hours=1)
+    money.check()
+    assert not money.spent.is_set()
+    money.spend(0.9)
+    money.check()
+
+
+async def test_yesterdays_money_does_not_count_today() -> None:
+    calendar = Calendar()
+    money = DayMoney(1.0, now=calendar)
+    money.spend(0.9)
+    waiting_since_yesterday = money.spent
+    calendar.now += timedelta(hours=2)
+    money.spend(0.9)
+    money.check()
+    money.spend(0.2)
+    assert waiting_since_yesterday.is_set()
+
+
+def test_without_a_limit_a_day_may_cost_anything() -> None:
+    money = DayMoney(0.0)
+    money.spend(1e9)
+    money.check()
