@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -153,6 +154,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def upstream_url(self) -> str:
         """Give the URL to connect to, or "" for the simulator: its address is known once it listens."""
         return {"simulator": "", "openai": OPENAI_URL, "url": self.upstream}[self.upstream_kind]
+
+    @property
+    def requested_model(self) -> str:
+        """Give the model that the upstream is asked for: the one that its URL names, else `model`."""
+        return parse_qs(urlsplit(self.upstream_url).query).get("model", [self.model])[0]
 
     def key_for(self, url: str) -> Secret | None:
         """Give the key to present at `url`: OpenAI's to OpenAI's hosts over TLS, the upstream key to any other."""

@@ -167,8 +167,8 @@ def _check_together(config: Config, given: _Layer) -> None:
         raise wrong("host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)")
     if not is_loopback(config.host) and (missing := _missing_limits(config)):
         raise wrong("host", f"{config.host} can be reached from outside; set {missing} (docs/limits.md)")
-    for name in _unpriced(config):
-        price = f"no price is known for {getattr(config, name)} as of {price_table().as_of}"
+    for name, model in _unpriced(config).items():
+        price = f"no price is known for {_printable(model)} as of {price_table().as_of}"
         raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
     for low, high in _ORDERED:
         if getattr(config, low) > getattr(config, high):
@@ -191,14 +191,15 @@ def _missing_limits(config: Config) -> str:
     return " and ".join(name for name in (time, money) if name)
 
 
-def _unpriced(config: Config) -> list[str]:
-    """Name the settings with a model whose price is not known although a limit in money is set."""
+def _unpriced(config: Config) -> dict[str, str]:
+    """Name the settings, and their models, whose price is not known although a limit in money is set."""
     if not config.limits_money:
-        return []
-    prices = price_table()
-    unpriced = [] if prices.model(config.model) else ["model"]
+        return {}
+    prices, unpriced = price_table(), {}
+    if prices.model(config.requested_model) is None:
+        unpriced["model"] = config.requested_model
     if config.transcription_model and prices.transcription_usd(config.transcription_model, 0.0) is None:
-        unpriced.append("transcription_model")
+        unpriced["transcription_model"] = config.transcription_model
     return unpriced
 
 

@@ -25,6 +25,6 @@ def open_account(config: Config, *, upstream_rate_hz: int, now_s: float) -> Acco
         usd=config.max_usd,
         needs_price=config.limits_money,
     )
-    meter = Meter(price_table(), model=config.model, transcription_model=config.transcription_model)
+    meter = Meter(price_table(), model=config.requested_model, transcription_model=config.transcription_model)
     unix_s = datetime.now(UTC).timestamp()
     return Account(meter, limits, upstream_rate_hz=upstream_rate_hz, now_s=now_s, unix_s=unix_s)

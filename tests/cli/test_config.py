@@ -259,6 +259,13 @@ def test_a_limit_in_money_needs_a_model_whose_price_is_known(limit: str, setting
     assert load({setting: "no-such-model"}, {"RELAY_MAX_TOKENS": "1"}).max_tokens == 1
 
 
+def test_the_model_that_is_priced_is_the_one_that_the_upstreams_url_names() -> None:
+    url = "wss://voice.example/v1/realtime?model=no%20such"
+    assert load({"upstream": url}, {}).requested_model == "no such"
+    assert "no price is known for no such as of" in refusal({"upstream": url}, {"RELAY_MAX_USD": "1"})
+    assert load({"upstream": "wss://voice.example/"}, {"RELAY_MODEL": "mine"}).requested_model == "mine"
+
+
 def test_without_captions_their_price_does_not_matter() -> None:
     assert load({"transcription_model": ""}, {"RELAY_MAX_USD": "1"}).max_usd == 1
 

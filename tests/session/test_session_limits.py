@@ -14,10 +14,11 @@ from trio.testing import MockClock
 from relay.admission import Admission
 from relay.config import Config, Secret
 from relay.core.openai_json import OpenAIJson
+from relay.errors import DayLimit
 from relay.session import Services
 from relay.upstream import target_for
 from tests.peers import PeerEnded
-from tests.session.rig import CANARY_KEY, Rig, delta_event, open_rig, samples
+from tests.session.rig import CANARY_KEY, START, Rig, delta_event, open_rig, samples
 
 TENTH_USD = {"total_tokens": 0, "input_tokens": 3_125, "input_token_details": {"audio_tokens": 3_125}}
 HUNDRED_TOKENS = {"total_tokens": 100, "input_tokens": 60, "output_tokens": 40}
@@ -227,6 +228,17 @@ async def test_a_limit_on_an_amount_warns_at_80_percent_and_ends_at_100(
         nursery.cancel_scope.cancel()
 
 
+async def test_audio_that_was_dropped_on_its_way_up_does_not_count(autojump_clock: MockClock) -> None:
+    async with open_rig(config(max_audio_in_s=2.5)) as rig:
+        await rig.browser.send_json(START)
+        for _ in range(100):  # the upstream is not ready: 2 s are kept
+            await rig.browser.send(samples(100))
+        await rig.begin_upstream()
+        await rig.expect("relay.ready")
+        await trio.testing.wait_all_tasks_blocked()
+        assert rig.reason is None
+
+
 async def test_a_limit_in_money_ends_a_session_whose_price_is_not_known(autojump_clock: MockClock) -> None:
     async with open_rig(config(max_usd_per_day=1.0, model="no-such-model")) as rig:
         await rig.start()
@@ -258,6 +270,8 @@ async def test_when_the_days_money_is_spent_all_sessions_end_and_none_begins(aut
         for one in (rig, other):
             error = await one.expect_end("relay_day_limit", 4607)
             assert 0 < error["retry_after_ms"] <= 24 * 3_600_000
+    with pytest.raises(DayLimit):
+        services.admission.check()
 
 
 def services_for(config: Config) -> Services:
