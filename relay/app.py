@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import mimetypes
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 RELAY_V1 = "relay.v1"
 OPENAI = "realtime"
+OPENAI_BETA = "openai-beta.realtime-v1"
+BETA_HEADER = "realtime=v1"
 RETRY_AFTER_S = 2
 
 SECURITY_HEADERS = {
@@ -168,7 +170,9 @@ async def _voice_session(services: Services) -> Response | None:
     """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
     connection = _connection()
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
-    client, subprotocol = _language(services, session_id)
+    language = asked_language(websocket.requested_subprotocols, websocket.headers.getlist("OpenAI-Beta"))
+    subprotocol = answered_subprotocol(websocket.requested_subprotocols)
+    client = _client(language, ClientSettings(session_id, UPSTREAM_RATE_HZ, config.turn_detection, config.lead_ms))
     try:
         with services.admission.place(connection.peer):
             connection.hold()
@@ -176,20 +180,33 @@ async def _voice_session(services: Services) -> Response | None:
             socket = wire.WebSocket(
                 connection.detach(), role="server", limits=browser_limits(config), subprotocol=subprotocol
             )
-            log.info("session.started", session=session_id, peer=connection.peer, language=subprotocol or OPENAI)
+            log.info("session.started", session=session_id, peer=connection.peer, language=language)
             await Session(session_id, BrowserLeg(socket), client, services).run()
     finally:
         connection.release()
     return None
 
 
-def _language(services: Services, session_id: str) -> tuple[Client, str | None]:
-    """Return the language that the browser asked for, and the subprotocol to answer with."""
-    config, offered = services.config, websocket.requested_subprotocols
-    settings = ClientSettings(session_id, UPSTREAM_RATE_HZ, config.turn_detection, config.lead_ms)
+Language = Literal["relay.v1", "openai", "openai-beta"]
+
+
+def asked_language(offered: Sequence[str], beta_headers: Iterable[str]) -> Language:
+    """Return the language that a client asks for, by the subprotocols it offers and its OpenAI-Beta headers."""
     if RELAY_V1 in offered:
-        return RelayV1(settings), RELAY_V1
-    return OpenAIJson(settings), OPENAI if OPENAI in offered else None
+        return "relay.v1"
+    features = {feature.strip() for header in beta_headers for feature in header.split(",")}
+    return "openai-beta" if OPENAI_BETA in offered or BETA_HEADER in features else "openai"
+
+
+def answered_subprotocol(offered: Sequence[str]) -> str | None:
+    """Return the subprotocol to select: one of our two names, never another, for some clients offer a key as one."""
+    return next((name for name in (RELAY_V1, OPENAI) if name in offered), None)
+
+
+def _client(language: Language, settings: ClientSettings) -> Client:
+    if language == "relay.v1":
+        return RelayV1(settings)
+    return OpenAIJson(settings, beta=language == "openai-beta")
 
 
 def _text(status: int, text: str) -> Response:

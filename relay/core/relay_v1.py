@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from relay.audio import AudioDataError, AudioFormatError, Downlink, Level, Uplink
-from relay.core import events, policy
+from relay.core import events, messages, policy, public
 from relay.core.client import ClientSettings, Decision
 from relay.core.conversation import Conversation
 from relay.core.events import encode
@@ -27,7 +27,7 @@ SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 class _Audio:
     """What exists once the formats are known: both directions, and the accounts."""
 
-    def __init__(self, start: policy.Start, settings: ClientSettings) -> None:
+    def __init__(self, start: messages.Start, settings: ClientSettings) -> None:
         up, down, upstream_hz = start.audio.input, start.audio.output, settings.upstream_rate_hz
         self.start = start
         self.sample_bytes = SAMPLE_BYTES[up.encoding]
@@ -146,7 +146,7 @@ class RelayV1:
             if problem.request_code == "relay_invalid_json":
                 raise
             raise policy.start_error(problem) from None
-        if not isinstance(message, policy.Start):
+        if not isinstance(message, messages.Start):
             raise StartError(event_id=message.event_id)
         try:
             self._audio = _Audio(message, self._settings)
@@ -171,16 +171,16 @@ class RelayV1:
             audio.unsent_ms = 0.0
         return decision.then(self._levels(audio, now_s))
 
-    def _control(self, message: policy.RelayV1Message, audio: _Audio, now_s: float) -> Decision:
+    def _control(self, message: messages.RelayV1Message, audio: _Audio, now_s: float) -> Decision:
         match message:
-            case policy.Played():
+            case messages.Played():
                 decision = audio.conversation.played(message.item, message.samples, now_s)
                 return decision.then(self._levels(audio, now_s))
-            case policy.Flushed():
+            case messages.Flushed():
                 return audio.conversation.flushed(message.flush, message.item, message.samples)
-            case policy.Interrupt():
+            case messages.Interrupt():
                 return audio.conversation.interrupt()
-            case policy.Start():
+            case messages.Start():
                 problem = "relay.start was sent already; a session has one audio format."
                 raise BadRequest(problem, code="relay_invalid_field", param="type", event_id=message.event_id)
             case _:
@@ -188,7 +188,7 @@ class RelayV1:
 
     def _event(self, text: str) -> Decision:
         kind = events.head_decoder.decode(text).type
-        told = Decision() if kind == events.AUDIO_DELTA else Decision(browser=[policy.public_event(kind, text)])
+        told = Decision() if kind == events.AUDIO_DELTA else Decision(browser=[public.public_event(kind, text)])
         return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text))
 
     def _levels(self, audio: _Audio, now_s: float) -> Decision:
