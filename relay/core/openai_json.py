@@ -23,6 +23,10 @@ BETA_SESSION_FIELDS = frozenset({"modalities", "voice", "input_audio_format", "t
 """Fields of a flat session. One of them and no `type` is an update that only a beta client writes."""
 
 
+MAX_EARLY_UPDATES = 16
+"""Updates before the session stands that get an answer each. Clients send one or two; nobody piles up thousands."""
+
+
 class OpenAIJson:
     """The language of OpenAI's SDKs, for one session. See `Client` for the methods."""
 
@@ -120,7 +124,7 @@ class OpenAIJson:
             self._to_beta = dialect.ServerToBeta()
         self._was_updated = True
         if self._session is None:
-            self._unanswered += 1
+            self._unanswered = min(self._unanswered + 1, MAX_EARLY_UPDATES)
             return Decision()
         return Decision(browser=self._answer())
 

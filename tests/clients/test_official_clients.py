@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relay.core.vocabulary import BETA, GA
 from tests.browser.sound import resample
 from tests.clients import packages
-from tests.processes import RelayProcess, relay_process
+from tests.processes import ROOT, RelayProcess, relay_process
 from tests.server.talker import similarity, speech
 
 pytestmark = pytest.mark.timeout(300)  # the first one waits for pip and npm
@@ -47,6 +49,7 @@ CLIENTS = {
     "@openai/agents-realtime": ("ga", node("agents_js.mjs")),
     "openai-realtime-api": ("beta", node("beta_js.mjs")),
 }
+DIALECTS = {"ga": GA, "beta": BETA}
 NAMES = {
     "ga": ("response.output_audio.delta", "response.output_audio_transcript.done"),
     "beta": ("response.audio.delta", "response.audio_transcript.done"),
@@ -92,7 +95,9 @@ def test_a_sentence_spoken_through_an_official_client_is_heard_again(
     events = run(relay, recording)
     kinds = [event["type"] for event in events]
 
-    assert not [event for event in events if event["type"] in ("error", "client.error")]
+    assert {kind for kind in kinds if not kind.startswith("client.")} <= set(DIALECTS[dialect].server) - {"error"}
+    assert "client.error" not in kinds
+    assert ("conversation.created" in kinds) == (dialect == "beta"), "the handshake did not show the dialect"
     assert "session.updated" in kinds, "the client's own settings were not answered"
     assert similarity(heard(events, audio_delta), said) >= 0.95
     assert next(event for event in events if event["type"] == transcript_done)["transcript"]
@@ -109,6 +114,13 @@ def test_what_the_operator_pinned_is_refused_by_name_and_the_client_goes_on(
     assert refused == ["response.instructions", "item.role"]
     (spoken,) = [event for event in events if event["type"] == "response.output_audio_transcript.done"]
     assert spoken["transcript"] == "good morning"
+
+
+def test_the_page_names_the_versions_that_are_tested() -> None:
+    page = (ROOT / "docs" / "openai-clients.md").read_text()
+    for requirement in (*packages.GA_PYTHON, *packages.BETA_PYTHON, *packages.NODE):
+        name, version = re.split(r"==|(?<=.)@", requirement.replace("[realtime]", ""))
+        assert name == "zod" or f"`{name}` {version}" in page
 
 
 def heard(events: Events, audio_delta: str) -> np.ndarray:

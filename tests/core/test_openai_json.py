@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.client import ClientSettings, Decision
-from relay.core.openai_json import OpenAIJson
+from relay.core.openai_json import MAX_EARLY_UPDATES, OpenAIJson
 from relay.core.vocabulary import BETA, GA
 from relay.errors import BadRequest
 
@@ -95,6 +95,13 @@ def test_updates_that_come_before_the_session_stands_are_answered_when_it_does(u
         assert say(client, "session.update", session=NESTED) == Decision()
     told = [event["type"] for event in begin(client)]
     assert told == ["session.created"] + ["session.updated"] * updates
+
+
+def test_answers_to_early_updates_do_not_pile_up() -> None:
+    client = OpenAIJson(SETTINGS)
+    for _ in range(1_000):
+        say(client, "session.update", session=NESTED)
+    assert len(begin(client)) == 1 + MAX_EARLY_UPDATES
 
 
 def test_an_update_without_a_session_is_refused_by_name() -> None:
