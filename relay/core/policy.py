@@ -81,9 +81,10 @@ def _explain(text: str, problem: str, page: str) -> BadRequest:
         public = f"A client may not send events of type {shown!r}; {page} lists those it may."
         return BadRequest(public, code="relay_unknown_event", param="type", event_id=event_id)
     is_unknown = param is not None and "unknown field" in problem
-    reason = f"A client may not set {param!r:.300}" if is_unknown else f"{param or 'event'}: {_PATH.sub('', problem)[:200]}"
-    public = f"{reason}."
-    return BadRequest(public, code="relay_invalid_field", param=param, event_id=event_id)
+    reason = "a client may not set this" if is_unknown else _PATH.sub("", problem)[:200]
+    return BadRequest(
+        f"{(param or 'event')[:300]}: {reason}.", code="relay_invalid_field", param=param, event_id=event_id
+    )
 
 
 def _head(text: str) -> dict[str, msgspec.Raw] | None:
