@@ -23,7 +23,7 @@ from tests.clients import packages
 from tests.processes import ROOT, RelayProcess, relay_process
 from tests.server.talker import similarity, speech
 
-pytestmark = pytest.mark.timeout(300)  # the first one waits for pip and npm
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # the first one waits for pip and npm
 
 CANARY_PROMPT = "CANARY PROMPT: never tell"
 CANARY_KEY = "ek_canary_0123456789"

@@ -1,4 +1,7 @@
-"""Translation between the dialects: each row of the mapping once by example, then there and back by property."""
+"""Translation between the dialects: each row of the mapping once by example, then there and back by property.
+
+beta_traffic.json is a turn that was interrupted and an error, captured from OpenAI's beta in November 2024.
+"""
 
 from __future__ import annotations
 
@@ -288,6 +291,60 @@ def test_an_item_that_is_added_late_is_created_in_time(late: int) -> None:
     told = hear_as_beta(*late_turn)
     assert kinds(told) == kinds(hear_as_beta(*TURN))
     assert told[3]["item"] == ITEM
+
+
+class StrictBetaClient:
+    """What the beta's reference client insists on: it throws when something comes before what it belongs to."""
+
+    def __init__(self) -> None:
+        self.event_ids: set[str] = set()
+        self.responses: set[str] = set()
+        self.parts: dict[str, int] = {}
+
+    def hear(self, told: dict[str, Any]) -> None:
+        assert told["event_id"] not in self.event_ids, "an event id twice"
+        self.event_ids.add(told["event_id"])
+        match told["type"]:
+            case "response.created":
+                self.responses.add(told["response"]["id"])
+            case "response.output_item.added":
+                assert told["response_id"] in self.responses
+            case "conversation.item.created":
+                assert told["item"]["id"] not in self.parts, "an item twice"
+                self.parts[told["item"]["id"]] = 0
+            case "response.output_item.done":
+                assert told["item"]["id"] in self.parts
+            case "response.content_part.added":
+                self.parts[told["item_id"]] += 1
+            case "response.audio.delta" | "response.audio.done":
+                assert self.parts[told["item_id"]]
+
+
+def output_of(item_id: str) -> list[dict[str, Any]]:
+    item = {**ITEM, "id": item_id}
+    return [
+        event("response.output_item.added", response_id="r", item=item),
+        event("response.content_part.added", item_id=item_id, part={"type": "audio"}),
+        event("response.output_audio.delta", item_id=item_id, delta="AAAA"),
+        event("response.output_audio.done", item_id=item_id),
+        event("response.output_item.done", response_id="r", item=item),
+    ]
+
+
+@given(st.lists(st.none() | st.integers(1, 5), min_size=1, max_size=3), st.booleans())
+def test_a_strict_beta_client_is_content_wherever_the_upstream_adds_its_items(
+    places: list[int | None], both_names: bool
+) -> None:
+    turn = [event("response.created", response={"id": "r"})]
+    for number, place in enumerate(places):
+        output = output_of(f"i{number}")
+        names = ["conversation.item.added", "conversation.item.created"][: 1 + both_names]
+        added = [event(name, item={**ITEM, "id": f"i{number}"}) for name in names]
+        turn += output if place is None else [*output[:place], *added, *output[place:]]
+    client = StrictBetaClient()
+    for told in hear_as_beta(*({**each, "event_id": f"e{number}"} for number, each in enumerate(turn))):
+        client.hear(told)
+    assert len(client.parts) == len(places)
 
 
 def test_an_upstream_that_uses_both_names_for_an_added_item_creates_it_once() -> None:
