@@ -1,8 +1,9 @@
 """The packages of real clients, unmodified, from PyPI and npm, and their programs run as processes.
 
 Installed once into build/clients (`make clean` removes it), one folder for each set of requirements; a folder is there
-only when it is complete, so an installation that was interrupted is done again. Without node or a package index the
-tests are skipped; with CI=true that is an error, for a skipped test would be one that nobody ran.
+only when it is complete, so an installation that was interrupted is done again. Node and npm come with the tests' own
+requirements. Without a package index the tests are skipped; with CI=true that is an error, for a skipped test would be
+one that nobody ran.
 """
 
 from __future__ import annotations
@@ -43,13 +44,10 @@ def python_packages(requirements: tuple[str, ...]) -> Path:
 
 def node_packages(requirements: tuple[str, ...]) -> Path:
     """Give a folder with these packages in its node_modules."""
-    for tool in ("node", "npm"):
-        if shutil.which(tool) is None:
-            _missing(f"{tool} is not installed: apt-get install nodejs npm")
 
     def install(folder: Path) -> None:
         (folder / "package.json").write_text('{"private": true, "type": "module"}')
-        _run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *requirements])
+        _run([_beside_python("npm"), "install", "--no-audit", "--no-fund", "--prefix", str(folder), *requirements])
 
     return _installed("node", requirements, install)
 
@@ -65,7 +63,12 @@ def run_node(program: str, relay: RelayProcess, speech: Path) -> list[dict[str, 
     folder = node_packages(NODE)
     for file in PROGRAMS.glob("*.mjs"):
         shutil.copy(file, folder)
-    return _talk(["node", str(folder / program)], relay, speech, {})
+    return _talk([_beside_python("node"), str(folder / program)], relay, speech, {})
+
+
+def _beside_python(tool: str) -> str:
+    """Give the path of a program that was installed with the Python that runs the tests."""
+    return str(Path(sys.executable).with_name(tool))
 
 
 def _talk(command: list[str], relay: RelayProcess, speech: Path, extra: dict[str, str]) -> list[dict[str, Any]]:
