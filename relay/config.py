@@ -77,6 +77,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(max_length=2000, description="simulator, openai, or the URL of a server that speaks the Realtime API."),
     ] = ""
+    upstream_dialect: Annotated[
+        Literal["ga", "beta"],
+        Meta(description="Names that the upstream uses: today's (ga), or those that OpenAI switched off (beta)."),
+    ] = "ga"
     model: Annotated[Name, Meta(description="Model to talk to.")] = "gpt-realtime-2.1"
     voice: Annotated[Name, Meta(description="Voice of the answers.")] = "marin"
     instructions: Annotated[str, Meta(description="The prompt.")] = DEFAULT_INSTRUCTIONS

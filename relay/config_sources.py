@@ -163,6 +163,8 @@ def _check_together(config: Config, given: _Layer) -> None:
 
     if config.upstream_kind != "simulator" and not config.openai_api_key and _is_openai_url(config.upstream_url):
         raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
+    if config.upstream_dialect == "beta" and (reason := _why_no_beta(config)):
+        raise wrong("upstream_dialect", reason)
     if not is_loopback(config.host) and not config.allow_origin:
         raise wrong("host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)")
     if not is_loopback(config.host) and (missing := _missing_limits(config)):
@@ -175,6 +177,14 @@ def _check_together(config: Config, given: _Layer) -> None:
             culprit, other = (low, high) if low in given else (high, low)
             relation = "at most" if culprit == low else "at least"
             raise wrong(culprit, f"must be {relation} {other} ({getattr(config, other):g})")
+
+
+def _why_no_beta(config: Config) -> str:
+    """Say why the upstream cannot be spoken to in beta, "" if nothing is known against it."""
+    if config.upstream_kind == "simulator":
+        return "the simulator speaks ga; name the upstream that speaks beta (--upstream)"
+    is_refused = _is_openai_url(config.upstream_url)
+    return "OpenAI refuses beta since 2026-05-12; its hosts are spoken to in ga" if is_refused else ""
 
 
 _ORDERED = (

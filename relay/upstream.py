@@ -7,11 +7,13 @@
 Rules: certificates are verified by Python's defaults and nothing can switch that off. The key goes into one header and
 nowhere else. A 101 is not a login: OpenAI reports a bad key after it, as an `error` followed by close 3000. Every field
 of the session is sent explicitly, because defaults differ between sessions. All failures come out as UpstreamError.
+Everyone above this file speaks GA; a `BetaLeg` translates for an upstream that does not.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from relay import wire
 from relay.addresses import Address, parse_upstream
 from relay.config import Config, Secret
 from relay.core import events
+from relay.core.beta_upstream import BetaUpstream
 from relay.errors import (
     UpstreamClosed,
     UpstreamError,
@@ -44,6 +47,7 @@ HEAD_CHARS = 1_024
 """Where an `error` event says that it is one; its id may be 512 characters long."""
 
 EXPIRED_CODE = "session_expired"
+BETA_HEADER = ("OpenAI-Beta", "realtime=v1")
 
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
 
@@ -198,10 +202,40 @@ class UpstreamLeg:
         return UpstreamClosed(detail=f"{error.code} {error.reason}")
 
 
+class BetaLeg(UpstreamLeg):
+    """A leg whose far end speaks beta. It says and hears GA, as any leg."""
+
+    def __init__(self, socket: wire.WebSocket) -> None:
+        super().__init__(socket)
+        self._beta = BetaUpstream()
+        self._heard: deque[str] = deque()
+
+    async def receive(self) -> str:
+        """Return the next event in GA. Raises UpstreamError."""
+        await trio.lowlevel.checkpoint()  # one event of the upstream may be several: the others are here already
+        while not self._heard:
+            self._heard.extend(self._in_ga(await super().receive()))
+        return self._heard.popleft()
+
+    async def send(self, event: str | bytes) -> None:
+        """Write one event; audio, which comes as bytes, is the same in both dialects. Raises UpstreamError."""
+        for text in [event] if isinstance(event, bytes) else self._beta.up(event):
+            await super().send(text)
+
+    def _in_ga(self, text: str) -> list[str]:
+        try:
+            return self._beta.down(text)
+        except events.UNREADABLE as error:
+            raise _unreadable(error) from None
+
+
+LEGS = {"ga": UpstreamLeg, "beta": BetaLeg}
+
+
 @asynccontextmanager
 async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) -> AsyncIterator[UpstreamLeg]:
     """Connect and upgrade; close on the way out, whatever happened, within the close deadline. Raises UpstreamError."""
-    leg = UpstreamLeg(await _connect(target, config, dial))
+    leg = LEGS[config.upstream_dialect](await _connect(target, config, dial))
     try:
         yield leg
     finally:
@@ -212,6 +246,7 @@ async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) ->
 async def _connect(target: Target, config: Config, dial: Dial) -> wire.WebSocket:
     address = target.address
     headers = [("Authorization", f"Bearer {target.key.reveal()}")] if target.key else []
+    headers += [BETA_HEADER] if config.upstream_dialect == "beta" else []
     limits = wire.WireLimits(
         message_bytes=config.upstream_message_bytes,
         send_deadline_s=config.send_deadline_s,
@@ -262,4 +297,8 @@ def _kind(text: str) -> str:
     try:
         return events.head_decoder.decode(text).type
     except events.UNREADABLE as error:
-        raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: Exception) -> UpstreamError:
+    return UpstreamProtocolError(detail=f"an event relay cannot read: {error}")

@@ -223,6 +223,31 @@ def test_openai_without_a_key_is_refused() -> None:
         assert refusal({"upstream": upstream}) == "--upstream: OpenAI needs a key; set OPENAI_API_KEY"
 
 
+def test_the_dialect_of_the_upstream_is_ga_unless_a_variable_or_the_file_says_beta(tmp_path: Path) -> None:
+    upstream = {"RELAY_UPSTREAM": "wss://voice.example/v1/realtime"}
+    assert load({}, upstream).upstream_dialect == "ga"
+    assert load({}, upstream | {"RELAY_UPSTREAM_DIALECT": "beta"}).upstream_dialect == "beta"
+    file = toml(tmp_path, 'upstream_dialect = "beta"')
+    assert load({"config": file}, upstream).upstream_dialect == "beta"
+    assert refusal({}, {"RELAY_UPSTREAM_DIALECT": "xai"}) == (
+        "RELAY_UPSTREAM_DIALECT: expected one of ga, beta, got 'xai'"
+    )
+
+
+@pytest.mark.parametrize("upstream", ["", "openai", *(f"wss://{host}/v1/realtime" for host in sorted(OPENAI_HOSTS))])
+def test_beta_is_refused_for_openais_own_hosts(upstream: str) -> None:
+    environ = KEY | {"RELAY_UPSTREAM": upstream, "RELAY_UPSTREAM_DIALECT": "beta"}
+    assert refusal({}, environ) == (
+        "RELAY_UPSTREAM_DIALECT: OpenAI refuses beta since 2026-05-12; its hosts are spoken to in ga"
+    )
+
+
+@pytest.mark.parametrize("upstream", ["", "simulator"])
+def test_beta_is_refused_for_the_simulator(upstream: str) -> None:
+    text = refusal({}, {"RELAY_UPSTREAM": upstream, "RELAY_UPSTREAM_DIALECT": "beta"})
+    assert text == "RELAY_UPSTREAM_DIALECT: the simulator speaks ga; name the upstream that speaks beta (--upstream)"
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "relay.example", "127.1", "0"])
 def test_a_host_that_others_can_reach_needs_an_origin(host: str) -> None:
     assert refusal({"host": host}).startswith(f"--host: {host} can be reached from outside")

@@ -39,6 +39,12 @@ CANARY_PROMPT = "CANARY PROMPT: never tell"
 FORMAT = {"encoding": "f32le", "rate_hz": 24000}
 START = {"type": "relay.start", "audio": {"input": FORMAT, "output": FORMAT}}
 
+UPSTREAM_SESSIONS: dict[str, dict[str, Any]] = {
+    "ga": {"type": "realtime"},
+    "beta": {"object": "realtime.session", "modalities": ["text", "audio"], "temperature": 0.8},
+}
+"""By what a session is known to be of the dialect."""
+
 Language = Callable[[ClientSettings], Client]
 Answer = Callable[[trio.abc.Stream], Any]
 
@@ -96,9 +102,10 @@ class Rig:
         return self.upstream
 
     async def begin_upstream(self) -> dict[str, Any]:
-        """Play the upstream's side of a session's start; return relay's session.update."""
+        """Play the upstream's side of a session's start, in its dialect; return relay's session.update."""
         upstream = await self.wait_upstream()
-        session = {"id": "sess_1", "type": "realtime", "instructions": CANARY_PROMPT, "tools": [{"name": "CANARY"}]}
+        mark = UPSTREAM_SESSIONS[self.services.config.upstream_dialect]
+        session = {"id": "sess_1", **mark, "instructions": CANARY_PROMPT, "tools": [{"name": "CANARY"}]}
         await upstream.send_json({"type": "session.created", "event_id": "e1", "session": session})
         update = await upstream.receive_json()
         await upstream.send_json({"type": "session.updated", "event_id": "e2", "session": update["session"]})
@@ -184,7 +191,7 @@ async def open_rig(
             nursery.start_soon(answer or _accept, rig, far)
             return rig.upstream_streams[-1]
 
-        target = target_for(config, "wss://api.openai.com/v1/realtime")
+        target = target_for(config, config.upstream or "wss://api.openai.com/v1/realtime")
         made = services or Services(config, Admission(config), target, dial)
         made = Services(made.config, made.admission, made.target, dial)
         rig = Rig(FakeBrowser(far), browser_stream, made)
