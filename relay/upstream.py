@@ -15,7 +15,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
@@ -38,6 +38,9 @@ from relay.errors import (
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
+from relay.log import get_logger
+
+log = get_logger(__name__)
 
 UPSTREAM_RATE_HZ = 24_000
 """OpenAI's PCM has this rate and no other, in both directions."""
@@ -48,6 +51,11 @@ HEAD_CHARS = 1_024
 
 EXPIRED_CODE = "session_expired"
 BETA_HEADER = ("OpenAI-Beta", "realtime=v1")
+
+COMPLAINT_S = 1.0
+"""What an upstream finds fault with and what it takes are answers to one update: they come together."""
+
+MAX_COMPLAINTS = 16
 
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
 
@@ -221,6 +229,30 @@ class BetaLeg(UpstreamLeg):
         """Write one event; audio, which comes as bytes, is the same in both dialects. Raises UpstreamError."""
         for text in [event] if isinstance(event, bytes) else self._beta.up(event):
             await super().send(text)
+
+    async def _expect(self, kind: str, tell: Callable[[str], None]) -> None:
+        """Wait as any leg does, but listen on after a refusal: look-alikes name what they cannot set and take the rest.
+
+        speaches answers every complete update so, with an error for each audio format and then `session.updated`.
+        """
+        refusal = await self._refusal_instead_of(kind, tell)
+        if refusal is None:
+            return
+        with trio.move_on_after(COMPLAINT_S), suppress(UpstreamClosed):
+            for _ in range(MAX_COMPLAINTS):
+                log.warning("upstream.complained", detail=refusal.detail)
+                another = await self._refusal_instead_of(kind, tell)
+                if another is None:
+                    return
+                refusal = another
+        raise refusal
+
+    async def _refusal_instead_of(self, kind: str, tell: Callable[[str], None]) -> UpstreamRefused | None:
+        try:
+            await super()._expect(kind, tell)
+        except UpstreamRefused as refusal:
+            return refusal
+        return None
 
     def _in_ga(self, text: str) -> list[str]:
         try:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, assert_checkpoints
 
 from relay import wire
 from relay.config import Config, Secret
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
-from relay.upstream import BetaLeg
+from relay.upstream import COMPLAINT_S, BetaLeg
 from tests.peers import FakeUpstream
 from tests.session.rig import CANARY_KEY, CANARY_PROMPT, START, Language, Rig, delta_event, open_rig, samples
 
@@ -225,13 +226,64 @@ async def test_the_operators_prompt_stays_with_relay(autojump_clock: MockClock, 
         assert b"CANARY" not in rig.browser_stream.sent
 
 
-async def test_a_refusal_of_the_settings_ends_a_beta_session(autojump_clock: MockClock) -> None:
+async def complain(rig: Rig, times: int, code: str = "invalid_value") -> None:
+    """Find fault with relay's update."""
+    await rig.browser.send_json(START)
+    upstream = await rig.wait_upstream()
+    await upstream.send_json(event("session.created", session={}))
+    await upstream.receive()
+    for number in range(times):
+        await upstream.send_json(event("error", error={"code": code, "message": f"not supported: {number}"}))
+
+
+async def test_a_beta_session_stands_if_complaints_about_the_update_are_followed_by_session_updated(
+    autojump_clock: MockClock,
+) -> None:
     async with open_rig(config("beta")) as rig:
-        await rig.browser.send_json(START)
-        upstream = await rig.wait_upstream()
-        await upstream.send_json(event("session.created", session={}))
-        await upstream.receive()
-        await upstream.send_json(event("error", error={"code": "invalid_value", "message": "no such voice"}))
+        with capture_logs() as logs:
+            await complain(rig, 3)
+            await rig.upstream.send_json(event("session.updated", session={}))
+            await rig.expect("relay.ready")
+        assert [line["detail"][-1] for line in logs if line["event"] == "upstream.complained"] == ["0", "1", "2"]
+        assert b'"error"' not in rig.browser_stream.sent
+
+
+@pytest.mark.parametrize("times", [1, 17])
+async def test_a_beta_session_that_is_only_complained_about_ends_after_a_second(
+    autojump_clock: MockClock, times: int
+) -> None:
+    async with open_rig(config("beta")) as rig:
+        began_s = trio.current_time()
+        await complain(rig, times)
+        await rig.expect_end("relay_upstream_refused", 4502)
+        assert trio.current_time() - began_s <= COMPLAINT_S + 0.1
+
+
+async def test_no_more_than_sixteen_complaints_are_listened_to(autojump_clock: MockClock) -> None:
+    async with open_rig(config("beta")) as rig:
+        await complain(rig, 17)
+        await rig.upstream.send_json(event("session.updated", session={}))
+        await rig.expect_end("relay_upstream_refused", 4502)
+
+
+async def test_a_beta_upstream_that_complains_and_closes_has_refused(autojump_clock: MockClock) -> None:
+    async with open_rig(config("beta")) as rig:
+        await complain(rig, 1)
+        await rig.upstream.close(1008)
+        await rig.expect_end("relay_upstream_refused", 4502)
+
+
+async def test_a_bad_key_is_no_complaint(autojump_clock: MockClock) -> None:
+    async with open_rig(config("beta")) as rig:
+        await complain(rig, 1, "invalid_api_key")
+        await rig.upstream.send_json(event("session.updated", session={}))
+        await rig.expect_end("relay_upstream_unauthorized", 4501)
+
+
+async def test_one_complaint_of_a_ga_upstream_is_a_refusal(autojump_clock: MockClock) -> None:
+    async with open_rig(config("ga")) as rig:
+        await complain(rig, 1)
+        await rig.upstream.send_json(event("session.updated", session={}))
         await rig.expect_end("relay_upstream_refused", 4502)
 
 
