@@ -202,6 +202,7 @@ class ServerToGa:
     """What a beta upstream says in one session, for a GA client."""
 
     def __init__(self) -> None:
+        self._announced: dict[str, None] = {}
         self._open: dict[str, Event] = {}
         self._names: dict[str, Any] = {}
 
@@ -211,9 +212,7 @@ class ServerToGa:
             case "conversation.item.created":
                 return self._add(event)
             case "response.output_item.added":
-                item = event.get("item")
-                if isinstance(item, dict) and "name" in item:
-                    _remember(self._names, _item_id(event), item["name"])
+                self._announce(event)
             case "response.output_item.done":
                 return self._finish(event) + _list(_SERVER.to_ga(event))
             case "response.function_call_arguments.done":
@@ -224,16 +223,25 @@ class ServerToGa:
                 return [_with_param(event, place_in_ga)]
         return _list(_SERVER.to_ga(event))
 
+    def _announce(self, event: Event) -> None:
+        _remember(self._announced, _item_id(event), None)
+        item = event.get("item")
+        if isinstance(item, dict) and "name" in item:
+            _remember(self._names, _item_id(event), item["name"])
+
     def _add(self, event: Event) -> list[Event]:
+        """Add an item. One that is still being made is done later; not every look-alike calls it "in_progress"."""
         added = _list(_SERVER.to_ga(event))
         item = event.get("item")
-        if isinstance(item, dict) and item.get("status") == "in_progress":
+        in_progress = isinstance(item, dict) and item.get("status") == "in_progress"
+        if in_progress or _item_id(event) in self._announced:
             _remember(self._open, _item_id(event), event)
             return added
         return added + [_done(each, each) for each in added]
 
     def _finish(self, event: Event) -> list[Event]:
         """Say that the item is done, which beta says only of the response's output."""
+        self._announced.pop(_item_id(event), None)
         created = self._open.pop(_item_id(event), None)
         if created is None:
             return []

@@ -372,6 +372,18 @@ def test_an_item_that_was_created_complete_is_done_once() -> None:
     ]
 
 
+def test_an_item_of_a_response_is_done_when_the_response_says_so_whatever_its_status() -> None:
+    begun, said = {"id": "i", "status": "incomplete", "content": []}, {"id": "i", "status": "completed", "content": [1]}
+    events = [
+        event("response.output_item.added", item=begun),
+        event("conversation.item.created", item=begun),
+        event("response.output_item.done", item=said),
+    ]
+    told = hear_as_ga(*events)
+    assert kinds(told)[1:] == ["conversation.item.added", "conversation.item.done", "response.output_item.done"]
+    assert told[2]["item"] == said
+
+
 def test_a_function_keeps_its_name_when_its_arguments_are_complete() -> None:
     item = {"id": "f", "type": "function_call", "name": "clock", "status": "in_progress"}
     done = event("response.function_call_arguments.done", item_id="f", call_id="c", arguments="{}")
