@@ -188,7 +188,7 @@ class Wishes(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What a client may ask of one response. Everything else is the operator's: it is not here, so it is refused."""
 
     audio: AudioWishes | None = None
-    output_modalities: list[Literal["text", "audio"]] | None = None
+    output_modalities: Annotated[list[Literal["text", "audio"]], msgspec.Meta(max_length=2)] | None = None
     conversation: Literal["auto"] | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], msgspec.Meta(max_length=16)] | None = None
 
