@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from relay.core import account as account_module
 from relay.core.account import Account
 from relay.core.budget import Limits
 from relay.core.meter import Meter
@@ -51,6 +52,37 @@ def test_audio_both_ways_is_counted_in_seconds() -> None:
     account.sent_audio(0.25)
     hear(account, "response.output_audio.delta", delta=delta(750))
     assert (account.totals()["audio_in_s"], account.totals()["audio_out_s"]) == (0.25, 0.75)
+
+
+AUDIO = {"type": "response.output_audio.delta", "event_id": "e", "content_index": 0, "delta": delta(750)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(AUDIO, separators=(",", ":")),
+        json.dumps(AUDIO, separators=(",", ":")).replace("A", "\\u0041"),
+        json.dumps(AUDIO),
+        json.dumps(AUDIO, indent=2, sort_keys=True),
+        json.dumps({**AUDIO, "event_id": 'a","delta":"b', "obfuscation": "xyz"}, separators=(",", ":")),
+    ],
+)
+def test_audio_counts_the_same_however_the_event_is_written(text: str) -> None:
+    account = open_account()
+    account.heard(text, 0.0)
+    assert account.totals()["audio_out_s"] == 0.75
+
+
+@pytest.mark.parametrize("value", ["null", "7", "{}", '""', '"A"'])
+def test_a_delta_that_is_no_audio_counts_for_nothing(value: str) -> None:
+    account = open_account()
+    account.heard(f'{{"type":"response.output_audio.delta","delta":{value}}}', 0.0)
+    assert account.totals()["audio_out_s"] == 0.0
+
+
+def test_audio_as_openai_writes_it_is_not_decoded_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(account_module, "_event_decoder")
+    open_account().heard(json.dumps(AUDIO, separators=(",", ":")), 0.0)
 
 
 def test_the_log_gets_dollars_or_the_word_unknown_and_never_zero_for_it() -> None:

@@ -65,7 +65,7 @@ def test_of_the_operators_items_a_browser_hears_that_they_are_there(
 
 @pytest.mark.parametrize("kind", ["response.created", "response.done"])
 def test_a_response_that_repeats_the_session_is_shown_without_it(kind: str) -> None:
-    response = {"id": "r", "status": "completed", "output": [USER], "usage": None}
+    response: dict[str, Any] = {"id": "r", "status": "completed", "output": [USER], "usage": None}
     told = {**response, "output": [USER, SYSTEM], "instructions": "CANARY", "tools": [{"name": "CANARY"}]}
     told |= {"prompt": {"id": "CANARY"}, "tool_choice": {"name": "CANARY"}}
     shown = json.loads(public.public_event(kind, json.dumps({"type": kind, "response": told})))
