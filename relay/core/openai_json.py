@@ -53,7 +53,7 @@ class OpenAIJson:
             return decision
         except BadRequest as problem:
             if self._to_beta is not None and problem.param is not None:
-                problem.param = dialect.place_in_beta(problem.param)
+                _name_in_beta(problem, problem.param)
             raise
 
     def event(self, text: str, now_s: float) -> Decision:
@@ -154,6 +154,12 @@ def _translated(text: str) -> list[str]:
         return [events.encode(event) for event in dialect.client_to_ga(policy.read_any(text))]
     except RecursionError:
         raise policy.not_an_object() from None
+
+
+def _name_in_beta(problem: BadRequest, ga: str) -> None:
+    """Name the field as the client wrote it, for its program and for whoever reads the words."""
+    problem.param = dialect.place_in_beta(ga)
+    problem.public = problem.public.replace(f"{ga}: ", f"{problem.param}: ", 1)
 
 
 def _check_recordings(content: list[messages.InputText | messages.InputAudio], event_id: str | None) -> None:

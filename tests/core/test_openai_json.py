@@ -154,6 +154,7 @@ def test_a_response_with_settings_of_its_own_is_refused_by_name(field: str, valu
 def test_a_refusal_names_the_field_in_the_words_of_a_beta_client(field: str, value: Any) -> None:
     error = refusal(OpenAIJson(SETTINGS, beta=True), "response.create", response={field: value})
     assert error.param == f"response.{field}"
+    assert error.public.startswith(f"response.{field}: ")
 
 
 @pytest.mark.parametrize(("field", "value"), [("voice", "ash"), ("format", {"type": "audio/pcmu"}), ("speed", 2)])
