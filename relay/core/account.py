@@ -69,28 +69,12 @@ class Account:
         if audio is not None:
             self._budget.generated_audio(pcm16_samples(audio) / self._upstream_rate_hz, now_s)
             return []
-        event, billed = _event_decoder.decode(text), False
-        match event.type:
-            case events.AUDIO_DELTA:
-                self._budget.generated_audio(self._seconds(event.delta), now_s)
-            case events.SPEECH_STARTED:
-                self._budget.speech_started(now_s)
-            case events.SPEECH_STOPPED | events.COMMITTED:
-                self._budget.speech_stopped(now_s)
-            case events.TRUNCATED:
-                self._budget.silenced(now_s)
-            case events.SESSION_CREATED | events.SESSION_UPDATED:
-                self._meter.session(event.session)
-                self._expires(event.session, now_s)
-            case events.RESPONSE_DONE:
-                self._meter.response(event.response)
-                billed = True
-            case events.TRANSCRIBED:
-                self._meter.transcription(event.usage)
-                billed = True
-        if billed:
-            self._budget.used(self._meter.tokens, self._meter.usd)
-        return [{"type": "relay.usage", **self._figures()}] if billed else []
+        event = _event_decoder.decode(text)
+        self._notice(event, now_s)
+        if not self._charge(event):
+            return []
+        self._budget.used(self._meter.tokens, self._meter.usd)
+        return [{"type": "relay.usage", **self._figures()}]
 
     def take_usd(self) -> float:
         """Return what was spent since the last call, as far as it is known."""
@@ -105,6 +89,36 @@ class Account:
             del figures["usd"]
             figures["price"] = "unknown"
         return figures
+
+    def _notice(self, event: _Event, now_s: float) -> None:
+        """Tell the budget what happened."""
+        match event.type:
+            case events.AUDIO_DELTA:
+                self._budget.generated_audio(self._seconds(event.delta), now_s)
+            case events.SPEECH_STARTED:
+                self._budget.speech_started(now_s)
+            case events.SPEECH_STOPPED | events.COMMITTED:
+                self._budget.speech_stopped(now_s)
+            case events.CLEARED:
+                self._budget.speech_dropped(now_s)
+            case events.TRUNCATED:
+                self._budget.silenced(now_s)
+            case events.SESSION_CREATED | events.SESSION_UPDATED:
+                self._expires(event.session, now_s)
+
+    def _charge(self, event: _Event) -> bool:
+        """Tell the meter what was used, and in what kind of session; return whether the bill changed."""
+        match event.type:
+            case events.SESSION_CREATED | events.SESSION_UPDATED:
+                self._meter.session(event.session)
+                return False
+            case events.RESPONSE_DONE:
+                self._meter.response(event.response)
+                return True
+            case events.TRANSCRIBED:
+                self._meter.transcription(event.usage)
+                return True
+        return False
 
     def _figures(self) -> dict[str, Any]:
         usd = self._meter.usd

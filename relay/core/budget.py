@@ -185,6 +185,11 @@ class Budget:
         self._speaking = False
         self._quiet_from(now_s)
 
+    def speech_dropped(self, now_s: float) -> None:
+        """What the person was saying was thrown away: nothing will say that it stopped. While nobody spoke, nothing."""
+        if self._speaking:
+            self.speech_stopped(now_s)
+
     def silenced(self, now_s: float) -> None:
         """What was audible is not any more."""
         self._audible_until_s = now_s

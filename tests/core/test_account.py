@@ -125,12 +125,20 @@ def test_other_events_are_idleness(kind: str) -> None:
         account.check(100)
 
 
-def test_speech_stands_for_itself_until_it_stops() -> None:
+@pytest.mark.parametrize("end", ["speech_stopped", "committed", "cleared"])
+def test_speech_stands_for_itself_until_it_stops(end: str) -> None:
     account = open_account(Limits(idle_s=100))
     hear(account, "input_audio_buffer.speech_started", now_s=90)
     assert account.check(500) == []
-    hear(account, "input_audio_buffer.speech_stopped", now_s=500)
+    hear(account, f"input_audio_buffer.{end}", now_s=500)
     assert account.next_s == 580
+
+
+def test_to_clear_what_nobody_says_is_idleness() -> None:
+    account = open_account(Limits(idle_s=100))
+    hear(account, "input_audio_buffer.cleared", now_s=90)
+    with pytest.raises(IdleLimit):
+        account.check(100)
 
 
 @pytest.mark.parametrize("kind", ["session.created", "session.updated"])
