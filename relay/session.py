@@ -265,8 +265,9 @@ class Session:
         dropped_ms = sum(self._uplink.put_audio(event, audio_ms) for event, audio_ms in decision.audio)
         if dropped_ms:
             self._apply(self._client.dropped(dropped_ms, trio.current_time()))
-        if decision.audio:
-            self._account.sent_audio((sum(audio_ms for _, audio_ms in decision.audio) - dropped_ms) / 1000)
+        if decision.audio or decision.recorded_ms:
+            spoken_ms = sum(audio_ms for _, audio_ms in decision.audio) - dropped_ms
+            self._account.sent_audio((spoken_ms + decision.recorded_ms) / 1000)
             self._check_limits()
         if decision.browser:
             self._to_browser.ring()

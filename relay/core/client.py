@@ -15,18 +15,21 @@ class Decision:
     """What follows from a message or an event, each list in order.
 
     `browser` are texts for the browser and `upstream` texts for the upstream, none of which may be lost; `audio` are
-    finished append events with their length in ms, which may be dropped when they are stale.
+    finished append events with their length in ms, which may be dropped when they are stale. `recorded_ms` is how much
+    audio is in `upstream`: it counts as much as what is spoken.
     """
 
     browser: list[str] = field(default_factory=list)
     upstream: list[str] = field(default_factory=list)
     audio: list[tuple[bytes, float]] = field(default_factory=list)
+    recorded_ms: float = 0.0
 
     def then(self, other: Decision) -> Decision:
         """Add what `other` says, after what is here; return self."""
         self.browser += other.browser
         self.upstream += other.upstream
         self.audio += other.audio
+        self.recorded_ms += other.recorded_ms
         return self
 
 

@@ -109,7 +109,8 @@ class OpenAIJson:
             case messages.UpdateSession():
                 return self._update(event)
             case messages.AddItem(item=messages.SpokenMessage(content=content)):
-                _check_recordings(content, event.event_id)
+                recorded_ms = _check_recordings(content, event.event_id) * self._ms_per_byte
+                return Decision(upstream=[policy.write(event)], recorded_ms=recorded_ms)
         return Decision(upstream=[policy.write(event)])
 
     def _append(self, event: messages.Append) -> Decision:
@@ -162,10 +163,13 @@ def _name_in_beta(problem: BadRequest, ga: str) -> None:
     problem.public = problem.public.replace(f"{ga}: ", f"{problem.param}: ", 1)
 
 
-def _check_recordings(content: list[messages.InputText | messages.InputAudio], event_id: str | None) -> None:
-    for index, part in enumerate(content):
-        if isinstance(part, messages.InputAudio):
-            _check_audio(part.audio, f"item.content[{index}].audio", event_id)
+def _check_recordings(content: list[messages.InputText | messages.InputAudio], event_id: str | None) -> int:
+    """Return the number of bytes in all recordings. Raises BadRequest."""
+    return sum(
+        _check_audio(part.audio, f"item.content[{index}].audio", event_id)
+        for index, part in enumerate(content)
+        if isinstance(part, messages.InputAudio)
+    )
 
 
 def _check_audio(audio: str, param: str, event_id: str | None) -> int:

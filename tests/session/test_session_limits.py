@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -226,6 +227,23 @@ async def test_a_limit_on_an_amount_warns_at_80_percent_and_ends_at_100(
         await use_tenth(rig)
         await expect_end(rig, code, close_code)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_recording_that_becomes_an_item_counts_as_audio_too(autojump_clock: MockClock) -> None:
+    async with open_rig(config(max_audio_in_s=2.0), language=OpenAIJson) as rig:
+        await rig.begin_upstream()
+        second = base64.b64encode(bytes(48_000)).decode()
+        halves = [{"type": "input_audio", "audio": second[:32_000]}, {"type": "input_audio", "audio": second[32_000:]}]
+        item = {
+            "type": "message",
+            "role": "user",
+            "content": [*halves, {"type": "input_text", "text": "what is that?"}],
+        }
+        await rig.browser.send_json({"type": "conversation.item.create", "item": item})
+        assert (await rig.upstream.receive_json())["item"] == item
+        assert rig.reason is None
+        await rig.browser.send_json({"type": "conversation.item.create", "item": item})
+        await rig.expect_end("relay_audio_in_limit", 4603)
 
 
 async def test_audio_that_was_dropped_on_its_way_up_does_not_count(autojump_clock: MockClock) -> None:
