@@ -57,12 +57,7 @@ def public_session(session: Any) -> Any:
     """Return what a browser may see of a session object."""
     if not isinstance(session, dict):
         return None
-    public = {key: value for key, value in session.items() if key in SESSION_FIELDS}
-    match public.get("audio"):
-        case {"input": {"transcription": dict(transcription), **hearing}, **audio}:
-            known = {key: value for key, value in transcription.items() if key in TRANSCRIPTION_FIELDS}
-            public["audio"] = {**audio, "input": {**hearing, "transcription": known}}
-    return public
+    return _with_public_audio({key: value for key, value in session.items() if key in SESSION_FIELDS})
 
 
 def public_response(response: Any) -> Any:
@@ -72,7 +67,7 @@ def public_response(response: Any) -> Any:
     public = {key: value for key, value in response.items() if key not in RESPONSE_FIELDS_HIDDEN}
     if isinstance(public.get("output"), list):
         public["output"] = [public_item(item) for item in public["output"]]
-    return public
+    return _with_public_audio(public)
 
 
 def public_item(item: Any) -> Any:
@@ -83,6 +78,14 @@ def public_item(item: Any) -> Any:
         case {"type": "mcp_list_tools"}:
             return {**item, "tools": []}
     return item
+
+
+def _with_public_audio(owner: dict[str, Any]) -> dict[str, Any]:
+    match owner.get("audio"):
+        case {"input": {"transcription": dict(transcription), **hearing}, **audio}:
+            known = {key: value for key, value in transcription.items() if key in TRANSCRIPTION_FIELDS}
+            return {**owner, "audio": {**audio, "input": {**hearing, "transcription": known}}}
+    return owner
 
 
 PLACES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {

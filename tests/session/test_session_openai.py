@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from typing import Any
 
 import pytest
 from trio.testing import MockClock
 
 from relay.core.openai_json import OpenAIJson
-from tests.session.rig import CANARY_KEY, CANARY_PROMPT, Language, Rig, open_rig
+from relay.core.relay_v1 import RelayV1
+from tests.session.rig import CANARY_KEY, CANARY_PROMPT, START, Language, Rig, open_rig
 
 LANGUAGES: dict[str, Language] = {"ga": OpenAIJson, "beta": partial(OpenAIJson, beta=True)}
 UPDATES = {
@@ -41,6 +43,50 @@ async def test_a_client_cannot_undo_the_session_and_learns_nothing_of_it(
         await rig.browser.send_json({"type": "input_audio_buffer.commit"})
         assert await rig.upstream.receive_json() == {"type": "input_audio_buffer.commit"}
         assert not [word for word in ("CANARY", CANARY_KEY, "obey") if word in "".join(heard)]
+
+
+def events_that_repeat(secret: str) -> list[dict[str, Any]]:
+    """Return what an upstream might say that repeats what the operator told it, wherever it has room."""
+    text = [{"type": "input_text", "text": secret}]
+    system = {"id": "item_1", "type": "message", "role": "system", "status": "completed", "content": text}
+    tools = {"id": "item_2", "type": "mcp_list_tools", "server_label": "s", "tools": [{"description": secret}]}
+    session: dict[str, Any] = {
+        "type": "realtime",
+        "instructions": secret,
+        "tools": [secret],
+        "prompt": secret,
+        "tracing": secret,
+    }
+    session["audio"] = {"input": {"transcription": {"model": "t", "prompt": secret}}}
+    response = {"id": "resp_1", "object": "realtime.response", **session, "output": [system, tools]}
+    items = [
+        {"type": f"{kind}.{end}", "item": item}
+        for item in (system, tools)
+        for kind, ends in (
+            ("conversation.item", ("added", "done", "retrieved")),
+            ("response.output_item", ("added", "done")),
+        )
+        for end in ends
+    ]
+    sessions = [{"type": f"session.{end}", "session": session} for end in ("created", "updated")]
+    responses = [{"type": f"response.{end}", "response": response} for end in ("created", "done")]
+    return [{"event_id": f"e{number}", **event} for number, event in enumerate([*sessions, *responses, *items])]
+
+
+@pytest.mark.parametrize("dialect", [*LANGUAGES, "relay.v1"])
+async def test_wherever_an_upstream_repeats_the_operators_words_the_browser_does_not_see_them(
+    autojump_clock: MockClock, dialect: str
+) -> None:
+    async with open_rig(language=LANGUAGES.get(dialect, RelayV1)) as rig:
+        await rig.browser.send_json(START)
+        await rig.begin_upstream()
+        for event in events_that_repeat(CANARY_PROMPT):
+            await rig.upstream.send_json(event)
+        await rig.upstream.send_json({"type": "marker"})
+        await rig.expect("marker")
+        assert b"response.done" in rig.browser_stream.sent
+        assert b"CANARY" not in rig.browser_stream.sent
+        assert CANARY_KEY.encode() not in rig.browser_stream.sent
 
 
 async def test_a_refused_response_leaves_the_session_alive(autojump_clock: MockClock) -> None:
