@@ -10,15 +10,19 @@ answer without any usage. The tokens are counted all the same.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from relay.core.events import UNREADABLE
 from relay.core.prices import PriceTable, TokenUsage, audio_seconds
 
 GENERATED = frozenset({"completed", "incomplete"})
-"""A response with one of these ends has said something: without usage, its price is unknown, not zero."""
+"""A response with one of these ends has said something: without usage, its price is unknown, not zero. One with
+another end has if there are words in it: else who interrupts every answer would pay for none."""
+
+WORDS = ("transcript", "text", "arguments")
 
 
 class _Model(msgspec.Struct):
@@ -41,6 +45,7 @@ class _Session(msgspec.Struct):
 class _Response(msgspec.Struct):
     status: str | None = None
     usage: TokenUsage | None = None
+    output: Any = None
 
 
 class _Duration(msgspec.Struct, tag="duration"):
@@ -86,11 +91,11 @@ class Meter:
         """A response is over, whatever its end was."""
         try:
             done = _response_decoder.decode(response)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self._charge(None)
             return
         if done.usage is None:
-            if done.status in GENERATED:
+            if done.status in GENERATED or _has_words(done.output):
                 self._charge(None)
             return
         price = self._prices.model(self._model)
@@ -119,3 +124,14 @@ class Meter:
             self.price_known = False
         else:
             self.known_usd += usd
+
+
+def _has_words(output: Any) -> bool:
+    """Whether anything was said, written or called in a response's output."""
+    items = _objects(output)
+    parts = [part for item in items for part in _objects(item.get("content"))]
+    return any(value.get(word) for value in items + parts for word in WORDS)
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []

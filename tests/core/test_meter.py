@@ -90,9 +90,37 @@ def test_a_response_that_ended_before_it_said_anything_costs_nothing(status: str
     assert (meter.tokens, meter.usd) == (0, 0.0)
 
 
-def test_a_response_that_is_no_object_has_an_unknown_price() -> None:
+SAID = [
+    [{"type": "message", "content": [{"type": "output_audio", "transcript": "Well,"}]}],
+    [{"type": "message", "content": []}, {"type": "message", "content": [None, {"type": "output_text", "text": "a"}]}],
+    [{"type": "function_call", "name": "n", "arguments": "{"}],
+]
+NOT_SAID: list[Any] = [
+    None,
+    "much",
+    [],
+    [None, 7],
+    [{"type": "message", "status": "incomplete"}],
+    [{"type": "message", "content": None}],
+    [{"type": "message", "content": [{"type": "output_audio", "transcript": ""}]}],
+    [{"type": "function_call", "name": "n", "arguments": ""}],
+]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+@pytest.mark.parametrize(("output", "known"), [*((said, False) for said in SAID), *((none, True) for none in NOT_SAID)])
+def test_what_was_said_before_a_response_was_cancelled_is_not_free_for_want_of_a_usage(
+    output: Any, status: str, known: bool
+) -> None:
     meter = open_meter()
-    meter.response(msgspec.Raw(b""))
+    meter.response(raw({"id": "resp_1", "status": status, "usage": None, "output": output}))
+    assert meter.usd == (0.0 if known else None)
+
+
+@pytest.mark.parametrize("response", [b"", b"[]", b"7", b'{"output":' + b"[" * 9_000 + b"]" * 9_000 + b"}"])
+def test_a_response_that_cannot_be_read_has_an_unknown_price(response: bytes) -> None:
+    meter = open_meter()
+    meter.response(msgspec.Raw(response))
     assert meter.usd is None
 
 
