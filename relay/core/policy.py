@@ -24,7 +24,10 @@ _event: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, An
 _any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
-_PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
+MAX_PARAM = 300
+"""Characters of a field's name that are said back. No field that there is has a longer one."""
+
+_PATH = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`|missing required field `(?P<missing>[^`]*)`")
 
 
@@ -82,9 +85,8 @@ def _explain(text: str, problem: str, page: str) -> BadRequest:
         return BadRequest(public, code="relay_unknown_event", param="type", event_id=event_id)
     is_unknown = param is not None and "unknown field" in problem
     reason = "a client may not set this" if is_unknown else _PATH.sub("", problem)[:200]
-    return BadRequest(
-        f"{(param or 'event')[:300]}: {reason}.", code="relay_invalid_field", param=param, event_id=event_id
-    )
+    public = f"{param or 'event'}: {reason}."
+    return BadRequest(public, code="relay_invalid_field", param=param, event_id=event_id)
 
 
 def _head(text: str) -> dict[str, msgspec.Raw] | None:
@@ -110,4 +112,4 @@ def _param(problem: str) -> str | None:
     path = where["path"] if where else ""
     named = _UNKNOWN.search(problem)
     name = (named["name"] or named["missing"]) if named else ""
-    return ".".join(part for part in (path, name) if part) or None
+    return ".".join(part for part in (path, name) if part)[:MAX_PARAM] or None

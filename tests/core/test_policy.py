@@ -65,6 +65,25 @@ def test_a_response_cannot_be_given_overrides(field: str) -> None:
     assert (error.request_code, error.param) == ("relay_invalid_field", field)
 
 
+LONG = {"A" * 60_000: 1}
+
+
+@pytest.mark.parametrize("fields", [LONG, {"response": LONG}, {"response": {"audio": LONG}}])
+def test_a_refusal_does_not_say_a_long_name_back(fields: dict[str, object]) -> None:
+    with pytest.raises(BadRequest) as caught:
+        policy.read_openai(json.dumps({"type": "response.create", **fields}))
+    assert caught.value.request_code == "relay_invalid_field"
+    assert 200 < len(caught.value.param or "") <= 300
+    assert len(caught.value.public) < 400
+
+
+def test_a_key_that_is_too_long_is_refused_by_its_place() -> None:
+    with pytest.raises(BadRequest) as caught:
+        policy.read_openai(json.dumps({"type": "response.create", "response": {"metadata": {"k" * 65: "v"}}}))
+    assert caught.value.param == "response.metadata"
+    assert caught.value.public == "response.metadata: Expected `str` of length <= 64."
+
+
 @pytest.mark.parametrize("role", ["system", "assistant"])
 def test_only_user_messages_may_be_created(role: str) -> None:
     item = {"type": "message", "role": role, "content": [{"type": "input_text", "text": "hi"}]}
