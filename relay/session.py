@@ -116,6 +116,8 @@ class Session:
         finally:
             self._client.close()
             reason = self._reason or self._why_cancelled()
+            self._account.close()
+            self._services.admission.money.spend(self._account.take_usd())
             log.info(
                 "session.ended",
                 session=self._id,

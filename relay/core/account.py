@@ -49,6 +49,7 @@ class Account:
         self._upstream_rate_hz = upstream_rate_hz
         self._unix_offset_s = unix_s - now_s
         self._reported_usd = 0.0
+        self._billed_audio_s = 0.0
 
     @property
     def next_s(self) -> float:
@@ -82,6 +83,14 @@ class Account:
         self._reported_usd = self._meter.known_usd
         return usd
 
+    def close(self) -> None:
+        """The session is over: charge what came of an answer whose bill will not come. Idempotent.
+
+        Else who leaves before the end of every answer would pay for none, and the day's money would have no end.
+        """
+        self._meter.unfinished(self._budget.audio_out_s - self._billed_audio_s)
+        self._billed_audio_s = self._budget.audio_out_s
+
     def totals(self) -> dict[str, Any]:
         """Return what the session used, for the log: `usd`, or `price="unknown"` in its place."""
         figures = self._figures()
@@ -114,6 +123,7 @@ class Account:
                 return False
             case events.RESPONSE_DONE:
                 self._meter.response(event.response)
+                self._billed_audio_s = self._budget.audio_out_s
                 return True
             case events.TRANSCRIBED:
                 self._meter.transcription(event.usage)

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from relay.core.events import UNREADABLE
-from relay.core.prices import PriceTable, TokenUsage, audio_seconds
+from relay.core.prices import PriceTable, TokenUsage, answer_usage, audio_seconds
 
 GENERATED = frozenset({"completed", "incomplete"})
 """A response with one of these ends has said something: without usage, its price is unknown, not zero. One with
@@ -98,9 +98,11 @@ class Meter:
             if done.status in GENERATED or _has_words(done.output):
                 self._charge(None)
             return
-        price = self._prices.model(self._model)
-        self.tokens += done.usage.total
-        self._charge(price.usd(done.usage) if price else None if done.usage.total else 0.0)
+        self._charge_response(done.usage)
+
+    def unfinished(self, audio_s: float) -> None:
+        """So much came of an answer, and there will be no bill for it."""
+        self._charge_response(answer_usage(audio_s))
 
     def transcription(self, usage: msgspec.Raw) -> None:
         """What the person said has been written down."""
@@ -114,6 +116,11 @@ class Meter:
         else:
             self.tokens += used.total
             self._charge_transcription(audio_seconds(used))
+
+    def _charge_response(self, usage: TokenUsage) -> None:
+        price = self._prices.model(self._model)
+        self.tokens += usage.total
+        self._charge(price.usd(usage) if price else None if usage.total else 0.0)
 
     def _charge_transcription(self, seconds: float | None) -> None:
         known = seconds is not None

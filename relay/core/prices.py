@@ -21,6 +21,9 @@ PER_MILLION = 1_000_000
 AUDIO_TOKENS_PER_MINUTE = 600
 """What a person says is charged as one token per 100 ms."""
 
+ANSWER_TOKENS_PER_S = 20
+"""What the model says is charged as one token per 50 ms."""
+
 
 class CachedDetails(msgspec.Struct, frozen=True):
     """How many input tokens of each kind came from the cache."""
@@ -107,6 +110,11 @@ def audio_seconds(usage: TokenUsage) -> float | None:
     """Return how much of a person's audio the input tokens of a transcription stand for; None if they do not say."""
     audio = usage.input_token_details.audio_tokens if usage.input_token_details else None
     return None if audio is None else audio * 60 / AUDIO_TOKENS_PER_MINUTE
+
+
+def answer_usage(seconds: float) -> TokenUsage:
+    """Return the usage of an answer of which `seconds` of audio came, and no bill."""
+    return TokenUsage(output_tokens=round(seconds * ANSWER_TOKENS_PER_S))
 
 
 def parse(table: dict[str, Any]) -> PriceTable:

@@ -101,6 +101,34 @@ def test_money_is_taken_once() -> None:
     assert account.take_usd() == 0.0
 
 
+def test_an_answer_without_an_end_costs_what_was_heard_of_it_at_the_end_of_the_session() -> None:
+    account = open_account()
+    hear(account, "response.output_audio.delta", delta=delta(900))
+    hear(account, "response.done", response=DONE)
+    hear(account, "response.output_audio.delta", delta=delta(500))
+    account.close()
+    assert account.totals()["tokens"] == 110
+    assert account.take_usd() == pytest.approx((100 + 10) * 64 / 1e6)
+
+
+def test_an_answer_that_was_billed_costs_nothing_more_at_the_end_of_the_session() -> None:
+    account = open_account()
+    account.close()
+    hear(account, "response.output_audio.delta", delta=delta(900))
+    hear(account, "response.done", response=DONE)
+    account.close()
+    account.close()
+    assert account.totals()["tokens"] == 100
+    assert account.take_usd() == pytest.approx(0.0064)
+
+
+def test_an_answer_of_an_unknown_model_without_an_end_has_an_unknown_price() -> None:
+    account = open_account(model="no-such-model")
+    hear(account, "response.output_audio.delta", delta=delta(500))
+    account.close()
+    assert account.totals()["price"] == "unknown"
+
+
 def test_known_money_is_taken_also_when_the_rest_is_unknown() -> None:
     account = open_account()
     hear(account, "response.done", response=DONE)

@@ -292,6 +292,20 @@ async def test_when_the_days_money_is_spent_all_sessions_end_and_none_begins(aut
         services.admission.check()
 
 
+async def test_who_leaves_in_the_middle_of_an_answer_has_spent_what_they_got_of_it(autojump_clock: MockClock) -> None:
+    services = services_for(config(max_usd_per_day=0.02))
+    for _ in range(2):
+        services.admission.check()
+        async with open_rig(services=services, language=OpenAIJson) as rig:
+            await rig.begin_upstream()
+            await rig.upstream.send_json(delta_event("item_a", 8_000))  # 160 tokens at 64 $ a million
+            await rig.expect("response.output_audio.delta")
+            await rig.browser.close()
+            await rig.ended.wait()
+    with pytest.raises(DayLimit):
+        services.admission.check()
+
+
 def services_for(config: Config) -> Services:
     return Services(config, Admission(config), target_for(config, "wss://api.openai.com/v1/realtime"))
 
