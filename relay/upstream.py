@@ -129,8 +129,9 @@ async def dial(address: Address) -> trio.abc.Stream:
 class UpstreamLeg:
     """One session's socket to the upstream."""
 
-    def __init__(self, socket: wire.WebSocket) -> None:
+    def __init__(self, socket: wire.WebSocket, key: Secret | None) -> None:
         self._socket = socket
+        self._key = key
         self._last_error = events.ErrorBody()
 
     async def receive(self) -> str:
@@ -140,6 +141,7 @@ class UpstreamLeg:
         if isinstance(message, bytes):
             raise UpstreamProtocolError(detail="a binary message")
         if '"error"' in message[:HEAD_CHARS]:
+            message = self._without_key(message)
             self._note_error(message)
         return message
 
@@ -184,6 +186,10 @@ class UpstreamLeg:
             return UpstreamExpired(detail=detail)
         return UpstreamRefused(detail=detail)
 
+    def _without_key(self, text: str) -> str:
+        """Return an error as it may be told: some servers quote the key that they were given."""
+        return text.replace(self._key.reveal(), "[hidden]") if self._key else text
+
     def _note_error(self, text: str) -> None:
         try:
             event = events.error_decoder.decode(text)
@@ -213,8 +219,8 @@ class UpstreamLeg:
 class BetaLeg(UpstreamLeg):
     """A leg whose far end speaks beta. It says and hears GA, as any leg."""
 
-    def __init__(self, socket: wire.WebSocket) -> None:
-        super().__init__(socket)
+    def __init__(self, socket: wire.WebSocket, key: Secret | None) -> None:
+        super().__init__(socket, key)
         self._beta = BetaUpstream()
         self._heard: deque[str] = deque()
 
@@ -267,7 +273,7 @@ LEGS = {"ga": UpstreamLeg, "beta": BetaLeg}
 @asynccontextmanager
 async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) -> AsyncIterator[UpstreamLeg]:
     """Connect and upgrade; close on the way out, whatever happened, within the close deadline. Raises UpstreamError."""
-    leg = LEGS[config.upstream_dialect](await _connect(target, config, dial))
+    leg = LEGS[config.upstream_dialect](await _connect(target, config, dial), target.key)
     try:
         yield leg
     finally:

@@ -15,7 +15,7 @@ from relay.config import Config
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
 from tests.peers import PeerEnded
-from tests.session.rig import START, Language, Rig, delta_event, open_rig, samples
+from tests.session.rig import CANARY_KEY, START, Language, Rig, delta_event, open_rig, samples
 
 
 async def sent_pcm(rig: Rig) -> np.ndarray:
@@ -424,6 +424,15 @@ async def test_a_client_of_openai_json_that_reads_slowly_slows_the_upstream_and_
             assert rig.reason is None
         await rig.upstream.send_json({"type": "marker"})
         await rig.expect("marker")
+
+
+async def test_an_error_that_quotes_the_key_reaches_the_browser_without_it(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        error = {"type": "server_error", "code": "odd", "message": f"Your key {CANARY_KEY} is odd"}
+        await rig.upstream.send_json({"type": "error", "event_id": "e", "error": error})
+        assert (await rig.expect_error("odd"))["message"] == "Your key [hidden] is odd"
+        assert CANARY_KEY.encode() not in bytes(rig.browser_stream.sent)
 
 
 async def test_a_client_of_openai_json_may_listen_without_a_word(autojump_clock: MockClock) -> None:
