@@ -368,7 +368,7 @@ async def test_a_limit_on_audio_ends_a_beta_session(autojump_clock: MockClock) -
 async def test_each_of_several_events_that_come_of_one_is_a_checkpoint(autojump_clock: MockClock) -> None:
     near, far = trio.testing.memory_stream_pair()
     async with near, far:
-        leg = BetaLeg(wire.WebSocket(near, role="client", limits=wire.WireLimits(message_bytes=65_536)))
+        leg = BetaLeg(wire.WebSocket(near, role="client", limits=wire.WireLimits(message_bytes=65_536)), None)
         await FakeUpstream(far).send_json(event("conversation.item.created", item=HEARD, previous_item_id=None))
         for kind in ("added", "done"):
             with assert_checkpoints():
