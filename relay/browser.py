@@ -29,7 +29,8 @@ from relay.errors import (
 
 OUTBOX_BYTES = 1_048_576
 """What may wait for a browser that reads slowly. A session's texts are a few KiB a second; a client that speaks
-OpenAI's JSON gets its audio here too, and the upstream is read no further while half of this is full."""
+OpenAI's JSON gets its audio here too, and the upstream is read no further while half of this is full. One event of the
+upstream may come on top, of `upstream_message_bytes` at most: whoever retrieves an item gets its audio in one piece."""
 
 CLOSE_BAD_TEXT = 1007
 
@@ -55,8 +56,8 @@ class BrowserLeg:
             await self._socket.keep_alive()
 
     def tell(self, text: str) -> None:
-        """Queue a text. Raises BrowserSilent when too much waits already."""
-        if self._outbox_bytes + len(text) > OUTBOX_BYTES and self._outbox:
+        """Queue a text. Raises BrowserSilent when too much waits already; how long the text is, is not its fault."""
+        if self._outbox_bytes > OUTBOX_BYTES:
             raise BrowserSilent(detail=f"{self._outbox_bytes} bytes wait for the browser")
         self._outbox.append(text)
         self._outbox_bytes += len(text)

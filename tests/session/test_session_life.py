@@ -466,3 +466,18 @@ async def test_a_session_that_hypercorn_cancels_is_logged_as_left_and_not_as_shu
             rig.scope.cancel()
             await rig.ended.wait()
     assert [entry["reason"] for entry in logs if entry["event"] == "session.ended"] == ["relay_client_gone"]
+
+
+async def test_a_big_event_on_top_of_what_waits_is_carried_and_not_the_browsers_fault(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(language=OpenAIJson) as rig:
+        await rig.begin_upstream()
+        await rig.expect("session.updated")
+        with rig.browser_stream.stalled_sends():
+            for _ in range(5):
+                await rig.upstream.send_json({"type": "small", "text": "x" * 100_000})
+            await rig.upstream.send_json({"type": "big", "text": "x" * 1_000_000})
+            await trio.sleep(1)
+            assert rig.reason is None
+        assert len((await rig.expect("big"))["text"]) == 1_000_000
