@@ -6,6 +6,7 @@ It shares no code with relay; docs/wire.md is what it was written from.
 from __future__ import annotations
 
 import json
+import re
 import struct
 import wave
 from collections.abc import AsyncIterator
@@ -46,6 +47,12 @@ class Talker:
         one = {"encoding": "f32le", "rate_hz": self.rate_hz}
         await self.send({"type": "relay.start", "audio": {"input": one, "output": one}})
         return await self.expect("relay.ready")
+
+    async def write(self, text: str) -> None:
+        """Type something, and ask for an answer."""
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+        await self.send({"type": "conversation.item.create", "item": item})
+        await self.send({"type": "response.create"})
 
     async def say(self, samples: np.ndarray) -> None:
         """Speak at the pace of a microphone, 20 ms a frame."""
@@ -100,6 +107,21 @@ async def open_talker(port: int, rate_hz: int = 16_000) -> AsyncIterator[Talker]
             nursery.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def handshake(port: int) -> str:
+    """Ask for a session; return the head of the answer and what came with it."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        lines = [
+            "GET /v1/realtime HTTP/1.1", "Host: relay", "Connection: Upgrade", "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Protocol: relay.v1", f"Origin: http://127.0.0.1:{port}", "", "",
+        ]  # fmt: skip
+        await stream.send_all("\r\n".join(lines).encode())
+        answer = ""
+        while not re.search(r"\r\n\r\n.", answer) and not answer.startswith("HTTP/1.1 101"):
+            answer += (await stream.receive_some(4096)).decode("latin-1")  # frames may follow the 101 at once
+        return answer
 
 
 def similarity(heard: np.ndarray, said: np.ndarray) -> float:

@@ -14,31 +14,9 @@ from trio_websocket import ConnectionClosed
 
 from relay.config_sources import load
 from tests.processes import ROOT, RelayProcess, relay_process, run_relay
-from tests.server.talker import Talker, open_talker
+from tests.server.talker import Talker, handshake, open_talker
 
 SIMULATED = ("--upstream", "simulator")
-
-
-async def handshake(port: int) -> str:
-    """Ask for a session; return the head of the answer and what came with it."""
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        lines = [
-            "GET /v1/realtime HTTP/1.1", "Host: relay", "Connection: Upgrade", "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-            "Sec-WebSocket-Protocol: relay.v1", f"Origin: http://127.0.0.1:{port}", "", "",
-        ]  # fmt: skip
-        await stream.send_all("\r\n".join(lines).encode())
-        answer = ""
-        while not re.search(r"\r\n\r\n.", answer) and not answer.startswith("HTTP/1.1 101"):
-            answer += (await stream.receive_some(4096)).decode()
-        return answer
-
-
-async def type_text(talker: Talker) -> None:
-    content = [{"type": "input_text", "text": "good morning"}]
-    item = {"type": "message", "role": "user", "content": content}
-    await talker.send({"type": "conversation.item.create", "item": item})
-    await talker.send({"type": "response.create"})
 
 
 async def fatal_error(talker: Talker) -> tuple[dict[str, Any], int]:
@@ -80,7 +58,7 @@ async def test_when_the_days_money_is_spent_the_session_ends_and_the_next_is_ref
     with relay_process(*SIMULATED, env={"RELAY_MAX_USD_PER_DAY": "0.0001"}) as relay, trio.fail_after(20):
         async with open_talker(relay.port) as talker:
             await talker.start()
-            await type_text(talker)
+            await talker.write("good morning")
             error, close_code = await fatal_error(talker)
         assert (error["code"], close_code) == ("relay_day_limit", 4607)
         answer = await handshake(relay.port)
@@ -97,7 +75,7 @@ async def test_a_real_session_is_metered_and_ended_by_its_limit() -> None:
         with trio.fail_after(20):
             async with open_talker(relay.port) as talker:
                 await talker.start()
-                await type_text(talker)
+                await talker.write("good morning")
                 usage = await talker.expect("relay.usage")
                 error, close_code = await fatal_error(talker)
         assert (error["code"], close_code) == ("relay_token_limit", 4605)
@@ -138,5 +116,5 @@ async def test_a_server_with_the_example_carries_a_session(tmp_path: Path) -> No
     with relay_process(*SIMULATED, *flags) as relay, trio.fail_after(20):
         async with open_talker(relay.port) as talker:
             await talker.start()
-            await type_text(talker)
+            await talker.write("good morning")
             await talker.expect("relay.audio.done")

@@ -10,7 +10,7 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from tests.processes import relay_process
-from tests.server.talker import Talker, open_talker, similarity, speech
+from tests.server.talker import Talker, handshake, open_talker, similarity, speech
 
 
 async def listen_until_done(talker: Talker) -> None:
@@ -40,10 +40,7 @@ async def test_typed_text_is_answered_aloud() -> None:
         async with open_talker(relay.port, 24_000) as talker:
             with trio.fail_after(20):
                 await talker.start()
-                content = [{"type": "input_text", "text": "good morning"}]
-                item = {"type": "message", "role": "user", "content": content}
-                await talker.send({"type": "conversation.item.create", "item": item})
-                await talker.send({"type": "response.create"})
+                await talker.write("good morning")
                 done = await talker.expect("relay.audio.done")
         assert done["samples"] == len(talker.answer) > 24_000 // 4
         assert abs(talker.answer).max() > 0.05
@@ -91,11 +88,4 @@ async def test_over_the_cap_a_session_is_refused_with_503_and_a_place_is_given_b
 
 
 async def handshake_status(port: int) -> int:
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        lines = [
-            "GET /v1/realtime HTTP/1.1", "Host: relay", "Connection: Upgrade", "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-            "Sec-WebSocket-Protocol: relay.v1", f"Origin: http://127.0.0.1:{port}", "", "",
-        ]  # fmt: skip
-        await stream.send_all("\r\n".join(lines).encode())
-        return int((await stream.receive_some(4096)).split(b" ")[1])
+    return int((await handshake(port)).split(" ")[1])

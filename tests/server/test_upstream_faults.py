@@ -31,10 +31,7 @@ def simulator() -> Iterator[RelayProcess]:
 async def ask_aloud(talker: Talker) -> None:
     """Start, and ask for a spoken answer long enough to be cut in the middle."""
     await talker.start()
-    content = [{"type": "input_text", "text": "tell me a rather long story about a parrot and a relay"}]
-    item = {"type": "message", "role": "user", "content": content}
-    await talker.send({"type": "conversation.item.create", "item": item})
-    await talker.send({"type": "response.create"})
+    await talker.write("tell me a rather long story about a parrot and a relay")
 
 
 async def end_of(relay: RelayProcess) -> tuple[dict[str, Any], int]:
