@@ -1,7 +1,8 @@
 """Who may begin a voice session now: the caps, the day's money, the cool-down of the upstream, the drain switch.
 
 Rules: one object for the process, no awaiting in any decision. A place is taken before the upgrade and given back in
-`finally`. Failures of the upstream are counted here for all sessions together, so that a thousand browsers do not
+`finally`. Draining, nobody gets a place any more, so the number of sessions only falls; `gone` is set when it is 0.
+Failures of the upstream are counted here for all sessions together, so that a thousand browsers do not
 hammer a service that just fell over.
 """
 
@@ -19,6 +20,15 @@ import trio
 from relay.config import Config
 from relay.errors import AddressLimit, DayLimit, Overloaded, ShuttingDown, UpstreamCoolingDown, UpstreamError
 
+RECONNECTS_PER_S = 25
+"""At which pace the clients of a process that ends are told to come back: a session's start costs relay a few ms of its
+core, and its upstream a TLS handshake."""
+
+RETRY_S = (1.0, 4.0)
+"""When whoever found no place may ask again: soon, but not all in the same moment."""
+
+Choose = Callable[[float, float], float]
+
 
 class CoolDown:
     """Exponential back-off with full jitter, shared by all sessions.
@@ -28,9 +38,7 @@ class CoolDown:
     browser is told to wait has a jitter of its own on top, so that they do not all come back in the same moment.
     """
 
-    def __init__(
-        self, base_s: float, max_s: float, *, choose: Callable[[float, float], float] = random.uniform
-    ) -> None:
+    def __init__(self, base_s: float, max_s: float, *, choose: Choose = random.uniform) -> None:
         self._base_s = base_s
         self._max_s = max_s
         self._choose = choose
@@ -104,22 +112,26 @@ class DayMoney:
 class Admission:
     """The places for voice sessions in this process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, choose: Choose = random.uniform) -> None:
+        self._choose = choose
         self._max_sessions = config.max_sessions
         self._max_sessions_per_address = config.max_sessions_per_address
         self._by_address: Counter[str] = Counter()
         self.cooldown = CoolDown(config.cooldown_base_s, config.cooldown_max_s)
         self.money = DayMoney(config.max_usd_per_day)
         self.draining = trio.Event()
+        self.drain_until_s = float("inf")
+        self.gone = trio.Event()
         self.sessions = 0
+        self._retry_s = RETRY_S
 
     def check(self) -> None:
         """Raise ShuttingDown, DayLimit or Overloaded unless there is room for one more session."""
         if self.draining.is_set():
-            raise ShuttingDown()
+            raise ShuttingDown(retry_after_ms=self.retry_after_ms())
         self.money.check()
         if self.sessions >= self._max_sessions:
-            raise Overloaded()
+            raise Overloaded(retry_after_ms=self.retry_after_ms())
 
     def check_address(self, peer: str) -> None:
         """Raise AddressLimit if `peer`, an IP address, has all the sessions that one address may have."""
@@ -141,10 +153,23 @@ class Admission:
             self.sessions -= 1
             self._by_address[network] -= 1
             self._by_address += Counter()  # forgets addresses that have none left
+            self._note_gone()
 
-    def drain(self) -> None:
-        """Admit nobody any more, and tell the running sessions to end."""
+    def drain(self, until_s: float) -> None:
+        """Admit nobody any more. Sessions end with the answer they are giving, at `until_s` (Trio's clock) at last."""
+        low_s, high_s = self._retry_s
+        self._retry_s = low_s, max(high_s, low_s + self.sessions / RECONNECTS_PER_S)
+        self.drain_until_s = until_s
         self.draining.set()
+        self._note_gone()
+
+    def retry_after_ms(self) -> int:
+        """Return when to ask again, another time for each who asks."""
+        return round(self._choose(*self._retry_s) * 1000)
+
+    def _note_gone(self) -> None:
+        if self.draining.is_set() and not self.sessions:
+            self.gone.set()
 
 
 def _network(peer: str) -> str:

@@ -110,7 +110,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_usd: Money = 0.0
     max_usd_per_day: Money = 0.0
     tell_usage: Annotated[bool, Meta(description="Whether relay.v1 clients hear what the session costs.")] = False
-    drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0)] = 10.0
+    drain_s: Annotated[float, Meta(ge=0.0, le=3_600.0)] = 8.0
     lead_ms: Annotated[int, Meta(ge=100, le=10_000)] = 1_000
     uplink_queue_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2_000
     downlink_queue_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 60_000

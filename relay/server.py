@@ -1,9 +1,14 @@
 """The process: listeners, one barrier per connection, signals, drain.
 
 Theory of operation. Two nurseries, one inside the other: the outer holds what the process needs (the simulator, the
-watch for signals), the inner one holds the connections. SIGINT or SIGTERM stops the listeners and tells the sessions,
-which say goodbye (close 1012); the inner nursery ends when the last connection has, at the latest after `drain_s`, and
-takes the outer one with it. A second signal does not wait.
+watch for signals), the inner one holds the connections. SIGINT or SIGTERM begins the end, in two steps:
+
+1. No session begins any more, and `/readyz` fails. A session that is giving an answer gives it to its end, at most
+   `drain_s` long; all others say goodbye at once (close 1012, with a time to come back). The listeners stay open, so
+   that a load balancer can see `/readyz` fail, and whoever comes hears 503 and not nothing.
+2. When the last session has gone, or `drain_s` is over, the listeners close. What is left has the time of a goodbye.
+
+The inner nursery ends with its last connection and takes the outer one with it. A second signal waits for nobody.
 
 Rules: nothing that happens on a connection gets past its barrier, because in Trio an exception that escapes a task ends
 all its siblings, which here are all other connections. Hypercorn speaks HTTP; hardening.py says where it is overridden.
@@ -14,7 +19,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -38,14 +42,11 @@ BACKLOG = 256
 HEADER_BYTES = 16_384
 """Request line and headers together. Precedents: 8 KiB per line in nginx, 16 KiB in Node."""
 IDLE_S = 10.0
+GOODBYES = 2
+"""How many close deadlines a session's end may take: its words, then the Close frames."""
 
-
-@dataclass(slots=True)
-class _Stop:
-    """The two ways to stop: admit nobody any more, and wait for nobody any more."""
-
-    accepting: trio.CancelScope = field(default_factory=trio.CancelScope)
-    now: trio.CancelScope = field(default_factory=trio.CancelScope)
+SLACK_S = 1.0
+"""For a machine that is busy with the goodbyes of all sessions at once."""
 
 
 async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -59,9 +60,10 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK
             services = Services(config, admission, await _target(config, nursery))
             app = create_app(services, config.allowed_origins(port))
             task_status.started(f"http://{_shown_host(config.host)}:{port}")
-            stop = _Stop()
-            nursery.start_soon(_watch_signals, signals, stop)
-            await _serve_connections(app, services, listeners, stop)
+            with trio.CancelScope() as now:
+                nursery.start_soon(_watch_signals, signals, services, now)
+                await _serve_connections(app, services, listeners, now)
+            log.info("server.stopped")
             nursery.cancel_scope.cancel()
 
 
@@ -86,27 +88,36 @@ async def _listen(config: Config) -> list[trio.SocketListener]:
 
 
 async def _serve_connections(
-    app: QuartTrio, services: Services, listeners: list[trio.SocketListener], stop: _Stop
+    app: QuartTrio, services: Services, listeners: list[trio.SocketListener], now: trio.CancelScope
 ) -> None:
+    """Serve until the process shall end and its connections have; `now` gets the deadline by which they must."""
     context = WorkerContext(None)
     handler = partial(_connection, ASGIWrapper(app), _hypercorn_config(), context, services.config)
-    with stop.now:
-        async with trio.open_nursery() as connections:
-            with stop.accepting:
-                await trio.serve_listeners(handler, listeners, handler_nursery=connections)
-            log.info("server.draining", sessions=services.admission.sessions)
-            stop.now.deadline = trio.current_time() + services.config.drain_s
-            services.admission.drain()
-            await context.terminated.set()
-    log.info("server.stopped")
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(partial(trio.serve_listeners, handler, listeners, handler_nursery=connections))
+            await _drained(services)
+            accepting.cancel_scope.cancel()
+        now.deadline = trio.current_time() + GOODBYES * services.config.close_deadline_s + SLACK_S
+        await context.terminated.set()
 
 
-async def _watch_signals(signals: AsyncIterator[int], stop: _Stop) -> None:
+async def _drained(services: Services) -> None:
+    admission = services.admission
+    await admission.draining.wait()
+    with trio.move_on_at(admission.drain_until_s):
+        await admission.gone.wait()
+
+
+async def _watch_signals(signals: AsyncIterator[int], services: Services, now: trio.CancelScope) -> None:
+    """Begin to drain at the first signal, and end with the second."""
     async for number in signals:
         log.info("server.signal", signal=signal.Signals(number).name)
-        if stop.accepting.cancel_called:
-            stop.now.cancel()
-        stop.accepting.cancel()
+        if services.admission.draining.is_set():
+            now.cancel()
+            return
+        log.info("server.draining", sessions=services.admission.sessions)
+        services.admission.drain(trio.current_time() + services.config.drain_s)
 
 
 async def _connection(

@@ -32,6 +32,7 @@ from relay import upstream as upstream_leg
 from relay.admission import Admission
 from relay.browser import BrowserLeg
 from relay.config import Config
+from relay.core import events
 from relay.core.client import Client, Decision
 from relay.core.uplink_queue import UplinkQueue
 from relay.errors import (
@@ -97,6 +98,7 @@ class Session:
         self._started = trio.Event()
         self._connected = trio.Event()
         self._to_browser = Wakeup()
+        self._came = Wakeup()
         self._to_upstream = Wakeup()
         self._taken = Wakeup()
         self._flush_changed = Wakeup()
@@ -180,10 +182,18 @@ class Session:
                 self._started.set()
             message = await self._browser.receive()
             try:
-                self._apply(self._client.message(message, trio.current_time()))
+                decision = self._client.message(message, trio.current_time())
+                self._check_may_answer(decision)
+                self._apply(decision)
             except BadRequest as problem:
                 self._browser.tell_error(problem)
                 self._to_browser.ring()
+
+    def _check_may_answer(self, decision: Decision) -> None:
+        """Raise BadRequest for what begins an answer while the process only waits for the last ones to end."""
+        if self._services.admission.draining.is_set() and any(map(events.begins_answer, decision.upstream)):
+            problem = "The server is restarting and begins no answer any more. Connect again in a moment."
+            raise BadRequest(problem, code=ShuttingDown.code)
 
     async def _send_up(self) -> None:
         await self._connected.wait()
@@ -230,6 +240,7 @@ class Session:
         self._services.admission.money.spend(self._account.take_usd())
         self._notice(usage if self._config.tell_usage else [])
         self._check_limits()
+        self._came.ring()
 
     async def _speak(self) -> None:
         try:
@@ -278,6 +289,7 @@ class Session:
         if self._client.flushing != self._flushing:
             self._flushing = self._client.flushing
             self._flush_changed.ring()
+            self._came.ring()
 
     def _check_limits(self) -> None:
         """Tell what nears its limit. Raises LimitReached, or UpstreamExpired."""
@@ -332,5 +344,15 @@ class Session:
             await money.spent.wait()
 
     async def _watch_drain(self) -> None:
-        await self._services.admission.draining.wait()
-        raise ShuttingDown()
+        admission = self._services.admission
+        await admission.draining.wait()
+        with trio.move_on_at(admission.drain_until_s):
+            await self._finish_sentence()
+        raise ShuttingDown(retry_after_ms=admission.retry_after_ms())
+
+    async def _finish_sentence(self) -> None:
+        """Wait until the answer that is being given, if any, has come to its end and has been heard."""
+        while self._account.answering or self._client.unheard_s(trio.current_time()):
+            unheard_s = self._client.unheard_s(trio.current_time())
+            with trio.move_on_after(float("inf") if self._account.answering else unheard_s):
+                await self._came.wait()

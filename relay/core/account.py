@@ -50,6 +50,12 @@ class Account:
         self._unix_offset_s = unix_s - now_s
         self._reported_usd = 0.0
         self._billed_audio_s = 0.0
+        self._open_answers = 0
+
+    @property
+    def answering(self) -> bool:
+        """Whether the upstream is in the middle of an answer."""
+        return self._open_answers > 0
 
     @property
     def next_s(self) -> float:
@@ -104,6 +110,10 @@ class Account:
         match event.type:
             case events.AUDIO_DELTA:
                 self._budget.generated_audio(self._seconds(event.delta), now_s)
+            case events.RESPONSE_CREATED:
+                self._open_answers += 1
+            case events.RESPONSE_DONE:
+                self._open_answers = max(0, self._open_answers - 1)
             case events.SPEECH_STARTED:
                 self._budget.speech_started(now_s)
             case events.SPEECH_STOPPED | events.COMMITTED:

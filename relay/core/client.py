@@ -54,6 +54,9 @@ class Client(Protocol):
     def queued_ms(self) -> float:
         """Audio that waits for its time to be sent to the browser."""
 
+    def unheard_s(self, now_s: float) -> float:
+        """Seconds until the person has heard all that came, as far as relay knows; 0.0 if there is nothing."""
+
     @property
     def flushing(self) -> int:
         """Number of the flush whose answer is awaited, or 0."""

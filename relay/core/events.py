@@ -14,6 +14,7 @@ from relay.errors import BadRequest, RelayError
 
 AUDIO_DELTA = "response.output_audio.delta"
 AUDIO_DONE = "response.output_audio.done"
+RESPONSE_CREATE = "response.create"
 RESPONSE_CREATED = "response.created"
 RESPONSE_DONE = "response.done"
 SESSION_CREATED = "session.created"
@@ -93,6 +94,11 @@ error_decoder = msgspec.json.Decoder(ErrorEvent)
 def encode(event: dict[str, Any]) -> str:
     """Return the event as JSON text."""
     return _encoder.encode(event).decode()
+
+
+def begins_answer(text: str) -> bool:
+    """Whether an event on its way up, which relay wrote itself, asks for an answer."""
+    return head_decoder.decode(text).type == RESPONSE_CREATE
 
 
 def truncate(item_id: str, content_index: int, audio_end_ms: int) -> str:

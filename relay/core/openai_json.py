@@ -88,6 +88,10 @@ class OpenAIJson:
         """Nothing ever waits for its time."""
         return None
 
+    def unheard_s(self, now_s: float) -> float:
+        """Nothing is known of what such a client plays."""
+        return 0.0
+
     def take(self, now_s: float) -> str | bytes | None:
         """Return nothing: audio travels in events."""
         return None

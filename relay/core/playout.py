@@ -101,6 +101,12 @@ class Playout:
         """How much audio waits unconverted."""
         return self._waiting_samples * 1000 / self._upstream_rate_hz
 
+    def unheard_s(self, now_s: float) -> float:
+        """Seconds until the player has played all that is here and all that it has got."""
+        ready_bytes = sum(len(entry.samples) for entry in self._ready if isinstance(entry, _Frame))
+        ready_s = ready_bytes / self._sample_bytes / self._rate_hz
+        return max(0.0, self._busy_until_s - now_s) + ready_s + self.queued_ms / 1000
+
     def put(self, item: AudioItem, delta: str) -> None:
         """Add a delta (base64 of PCM16). A new item ends the one before, whether the upstream said so or not."""
         if not delta:

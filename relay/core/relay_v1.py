@@ -74,6 +74,10 @@ class RelayV1:
         """Audio that waits for its time."""
         return self._audio.playout.queued_ms if self._audio else 0.0
 
+    def unheard_s(self, now_s: float) -> float:
+        """Seconds until the person has heard all that came."""
+        return self._audio.playout.unheard_s(now_s) if self._audio else 0.0
+
     @property
     def flushing(self) -> int:
         """Number of the flush whose answer is awaited, or 0."""

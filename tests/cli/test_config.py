@@ -64,7 +64,7 @@ def test_flags_beat_environment_beats_file_beats_default(tmp_path: Path) -> None
     environ = {"RELAY_VOICE": "environment", "RELAY_MODEL": "environment", "RELAY_CONFIG": file}
     config = load({"voice": "flag", "model": None}, environ)
     assert (config.voice, config.model, config.port, config.lead_ms) == ("flag", "environment", 1, 400)
-    assert config.drain_s == 10.0
+    assert config.drain_s == 8.0
 
 
 def test_the_config_flag_beats_its_variable(tmp_path: Path) -> None:

@@ -98,9 +98,31 @@ def test_a_place_is_given_back_whatever_happens() -> None:
 
 def test_while_draining_nobody_is_admitted() -> None:
     admission = Admission(Config())
-    admission.drain()
+    admission.drain(0.0)
     with pytest.raises(ShuttingDown):
         admission.check()
+
+
+def test_the_clients_of_a_process_that_ends_are_told_to_come_back_at_no_more_than_25_a_second() -> None:
+    latest = Admission(Config(max_sessions=200), choose=Dice(1.0))
+    with ExitStack() as places:
+        for _ in range(200):
+            places.enter_context(latest.place("192.0.2.1"))
+        latest.drain(0.0)
+        assert latest.retry_after_ms() == 9_000  # 200 of them between 1 s and 9 s
+        assert not latest.gone.is_set()
+    assert latest.gone.is_set()
+
+
+def test_who_finds_no_place_is_told_when_to_ask_again_another_time_for_each() -> None:
+    admission = Admission(Config(max_sessions=1))
+    told = set()
+    with admission.place("192.0.2.1"):
+        for _ in range(20):
+            with pytest.raises(Overloaded) as caught:
+                admission.check()
+            told.add(caught.value.retry_after_ms)
+    assert len(told) > 5
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ async def converse(rig: Rig) -> None:
     flush = await rig.expect("relay.flush")
     await rig.browser.send_json({"type": "relay.flushed", "flush": flush["flush"], "item": 1, "samples": 2_400})
     await rig.upstream.receive()
-    rig.services.admission.drain()
+    rig.services.admission.drain(trio.current_time())
     await rig.expect_end("relay_shutting_down", 1012)
 
 

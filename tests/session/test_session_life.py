@@ -267,7 +267,7 @@ async def test_a_stalled_upstream_does_not_keep_the_browser_from_its_goodbye(aut
         with rig.upstream_streams[0].stalled_sends():
             await rig.browser.send(samples(20))
             await trio.testing.wait_all_tasks_blocked()
-            rig.services.admission.drain()
+            rig.services.admission.drain(trio.current_time())
             began_s = trio.current_time()
             await rig.expect_end("relay_shutting_down", 1012)
             await rig.ended.wait()
@@ -310,7 +310,7 @@ async def _answer_pings(rig: Rig) -> None:
 async def test_shutting_down_tells_the_browser_to_come_back(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.start()
-        rig.services.admission.drain()
+        rig.services.admission.drain(trio.current_time())
         await rig.expect_end("relay_shutting_down", 1012)
 
 
