@@ -11,7 +11,6 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-OPENAI_URL = "wss://api.openai.com/v1/realtime"
 OPENAI_HOSTS = frozenset(
     {"api.openai.com", *(f"{region}.api.openai.com" for region in ("us", "eu", "ae", "au", "in", "jp"))}
 )

@@ -27,9 +27,9 @@ from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
 from relay.detach import STATE_KEY, DetachableStream
 from relay.errors import AddressLimit, RelayError
+from relay.limits import client_settings
 from relay.log import get_logger
 from relay.session import Services, Session
-from relay.upstream import UPSTREAM_RATE_HZ
 
 log = get_logger(__name__)
 
@@ -172,7 +172,7 @@ async def _voice_session(services: Services) -> Response | None:
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
     language = asked_language(websocket.requested_subprotocols, websocket.headers.getlist("OpenAI-Beta"))
     subprotocol = answered_subprotocol(websocket.requested_subprotocols)
-    client = _client(language, ClientSettings(session_id, UPSTREAM_RATE_HZ, config.turn_detection, config.lead_ms))
+    client = _client(language, client_settings(session_id, config))
     try:
         with services.admission.place(connection.peer):
             connection.hold()

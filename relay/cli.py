@@ -99,6 +99,7 @@ def commands() -> None:
     help="simulator, openai, or the URL of a server that speaks the Realtime API. "
     "Without it: openai if OPENAI_API_KEY is set, else simulator.",
 )
+@setting("profile", "NAME", "Who answers")
 @setting("model", "NAME", "Who answers")
 @setting("voice", "NAME", "Who answers")
 @setting("transcription_model", "NAME", "Who answers")

@@ -11,13 +11,15 @@ handed out for OpenAI's hosts alone (`Config.key_for`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
 
-from relay.addresses import OPENAI_URL, is_loopback, is_openai, loopback_origins, parse_upstream
+from relay.addresses import is_loopback, is_openai, loopback_origins, parse_upstream
+from relay.profiles import PROFILES, Auth, Dialect, Lack, Profile, profile_of_host
 
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant. Answer briefly, as one speaks, in the language of the person who is talking. "
@@ -56,8 +58,11 @@ class Secret:
         raise TypeError("a Secret is never serialised")
 
 
+ProfileSetting = Literal["", "openai", "azure", "xai", "qwen", "localai", "speaches", "custom"]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
+NoName = Annotated[str, Meta(max_length=200, pattern=r"^[!-~]*$")]
+RateHz = Annotated[int, Meta(ge=0, le=192_000)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Deadline = Annotated[float, Meta(ge=0.05, le=600.0)]
 Span = Annotated[float, Meta(ge=0.0, le=86_400.0)]
@@ -77,12 +82,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(max_length=2000, description="simulator, openai, or the URL of a server that speaks the Realtime API."),
     ] = ""
+    profile: Annotated[
+        ProfileSetting,
+        Meta(description="Kind of upstream: openai, azure, xai, qwen, localai, speaches or custom."),
+    ] = ""
     upstream_dialect: Annotated[
-        Literal["ga", "beta"],
-        Meta(description="Names that the upstream uses: today's (ga), or those that OpenAI switched off (beta)."),
-    ] = "ga"
+        Literal["", Dialect],
+        Meta(description="Names that the upstream uses: today's (ga), those that OpenAI switched off (beta), xai's."),
+    ] = ""
+    upstream_auth: Annotated[Literal["", Auth], Meta(description="How the upstream is told the key.")] = ""
+    upstream_input_rate_hz: RateHz = 0
+    upstream_output_rate_hz: RateHz = 0
+    upstream_lacks: Annotated[tuple[Lack, ...], Meta(max_length=20, description="What the upstream cannot do.")] = ()
+    upstream_token_command: Annotated[
+        str, Meta(max_length=2000, pattern=r"^[ -~]*$", description="Command that prints a token for the upstream.")
+    ] = ""
     model: Annotated[Name, Meta(description="Model to talk to.")] = "gpt-realtime-2.1"
-    voice: Annotated[Name, Meta(description="Voice of the answers.")] = "marin"
+    voice: Annotated[NoName, Meta(description='Voice of the answers; "" for the upstream\'s own.')] = "marin"
     instructions: Annotated[str, Meta(description="The prompt.")] = DEFAULT_INSTRUCTIONS
     instructions_file: Annotated[str, Meta(max_length=4096, description="File with the prompt, UTF-8.")] = ""
     openai_api_key: Secret | None = None
@@ -144,10 +160,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def upstream_kind(self) -> Literal["simulator", "openai", "url"]:
-        """Say what to connect to. Without `upstream`: OpenAI if there is a key for it, else the simulator."""
-        if self.upstream == "":
-            return "openai" if self.openai_api_key else "simulator"
-        match self.upstream:
+        """Say what to connect to. Without `upstream`: the profile's own, else OpenAI if there is a key, else nobody."""
+        named = self.upstream or ("" if self.profile == "custom" else self.profile)
+        match named or ("openai" if self.openai_api_key else "simulator"):
             case "simulator":
                 return "simulator"
             case "openai":
@@ -157,7 +172,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def upstream_url(self) -> str:
         """Give the URL to connect to, or "" for the simulator: its address is known once it listens."""
-        return {"simulator": "", "openai": OPENAI_URL, "url": self.upstream}[self.upstream_kind]
+        if self.upstream_kind == "simulator":
+            return ""
+        named = self.upstream or self.profile or "openai"
+        return PROFILES[named].url if named in PROFILES else self.upstream
+
+    @property
+    def upstream_profile(self) -> Profile:
+        """Give what the upstream wants: its profile, with what the operator knows better in its place."""
+        base = PROFILES[self.profile or self._implied_profile()]
+        by_token: Literal["", "bearer"] = "bearer" if self.upstream_token_command else ""
+        return replace(
+            base,
+            dialect=self.upstream_dialect or base.dialect,
+            auth=self.upstream_auth or by_token or base.auth,
+            input_rate_hz=self.upstream_input_rate_hz or base.input_rate_hz,
+            output_rate_hz=self.upstream_output_rate_hz or base.output_rate_hz,
+            lacks=frozenset(self.upstream_lacks) or base.lacks,
+        )
+
+    def _implied_profile(self) -> str:
+        if self.upstream_kind != "url":
+            return "openai"
+        if self.upstream in PROFILES:
+            return self.upstream
+        return profile_of_host(parse_upstream(self.upstream).host) or "custom"
 
     @property
     def requested_model(self) -> str:

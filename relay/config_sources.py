@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from relay.addresses import check_origin, is_host, is_loopback, is_openai, parse_upstream
 from relay.config import ENVIRONMENT_ONLY, FIELDS, PREFIX, Config, Secret, flag, variable
+from relay.config_profile import check_command, check_profile, check_rate, check_upstream, with_profile_defaults
 from relay.errors import ConfigError
 from relay.prices import price_table
 
@@ -45,7 +46,7 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         values["instructions"] = _read_instructions(values["instructions_file"], given["instructions_file"])
     for name, key in ENVIRONMENT_ONLY.items():
         values[name] = _secret(environ, key)
-    config = Config(**values)
+    config = with_profile_defaults(Config(**values), given)
     _check_together(config, given)
     return config
 
@@ -78,8 +79,8 @@ def _from_environment(environ: Mapping[str, str]) -> _Layer:
         if key not in _variables():
             raise ConfigError(f"{_printable(key)}: no such setting{_nearest(key, _variables())}")
         value: Any = environ[key]
-        if name == "allow_origin":
-            value = [origin.strip() for origin in value.split(",") if origin.strip()]
+        if name in FIELDS and get_origin(getattr(FIELDS[name], "__origin__", None)) is tuple:
+            value = [entry.strip() for entry in value.split(",") if entry.strip()]
         layer[name] = _Given(value, key, is_text=True)
     return {name: one for name, one in layer.items() if name not in ENVIRONMENT_ONLY}
 
@@ -130,11 +131,6 @@ def _check_host(host: str) -> None:
         raise ValueError("expected a host name or an IP address, such as 127.0.0.1")
 
 
-def _check_upstream(upstream: str) -> None:
-    if upstream not in ("", "simulator", "openai"):
-        parse_upstream(upstream)
-
-
 def _check_origins(origins: tuple[str, ...]) -> None:
     for origin in origins:
         check_origin(origin)
@@ -149,7 +145,10 @@ def _check_instructions(text: str) -> None:
 
 _CHECKS: Mapping[str, Any] = {
     "host": _check_host,
-    "upstream": _check_upstream,
+    "upstream": check_upstream,
+    "upstream_input_rate_hz": check_rate,
+    "upstream_output_rate_hz": check_rate,
+    "upstream_token_command": check_command,
     "allow_origin": _check_origins,
     "instructions": _check_instructions,
 }
@@ -161,10 +160,10 @@ def _check_together(config: Config, given: _Layer) -> None:
     def wrong(name: str, problem: str) -> ConfigError:
         return given.get(name, _Given(None, flag(name))).wrong(problem)
 
+    for name, problem in check_profile(config, given):
+        raise wrong(name, problem)
     if config.upstream_kind != "simulator" and not config.openai_api_key and _is_openai_url(config.upstream_url):
         raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
-    if config.upstream_dialect == "beta" and (reason := _why_no_beta(config)):
-        raise wrong("upstream_dialect", reason)
     if not is_loopback(config.host) and not config.allow_origin:
         raise wrong("host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)")
     if not is_loopback(config.host) and (missing := _missing_limits(config)):
@@ -177,14 +176,6 @@ def _check_together(config: Config, given: _Layer) -> None:
             culprit, other = (low, high) if low in given else (high, low)
             relation = "at most" if culprit == low else "at least"
             raise wrong(culprit, f"must be {relation} {other} ({getattr(config, other):g})")
-
-
-def _why_no_beta(config: Config) -> str:
-    """Say why the upstream cannot be spoken to in beta, "" if nothing is known against it."""
-    if config.upstream_kind == "simulator":
-        return "the simulator speaks ga; name the upstream that speaks beta (--upstream)"
-    is_refused = _is_openai_url(config.upstream_url)
-    return "OpenAI refuses beta since 2026-05-12; its hosts are spoken to in ga" if is_refused else ""
 
 
 _ORDERED = (
@@ -256,7 +247,7 @@ def _expected(name: str) -> str:
     metas: tuple[Meta, ...] = FIELDS[name].__metadata__
     low, high = (next((getattr(m, key) for m in metas if getattr(m, key) is not None), None) for key in ("ge", "le"))
     if get_origin(kind) is Literal:
-        return "one of " + ", ".join(get_args(kind))
+        return "one of " + ", ".join(choice for choice in get_args(kind) if choice)
     if kind is bool:
         return "true or false"
     if kind is int:
@@ -264,7 +255,8 @@ def _expected(name: str) -> str:
     if kind is float:
         return f"a number from {low:g} to {high:g}"
     if get_origin(kind) is tuple:
-        return "a list of origins"
+        inner = get_args(kind)[0]
+        return "a list of " + (", ".join(get_args(inner)) if get_origin(inner) is Literal else "origins")
     return "a short text" + (" without spaces" if any(m.pattern and " " not in m.pattern for m in metas) else "")
 
 

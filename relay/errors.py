@@ -17,6 +17,7 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         UpstreamUnreachable   no connection, no TLS, no handshake
         UpstreamRefused       an HTTP answer other than 101
         UpstreamUnauthorized  the key was refused, before or after the handshake
+        UpstreamNoToken       the command that gives relay its token failed
         UpstreamTimeout       it stopped answering
         UpstreamProtocolError it sent what the protocol does not allow
         UpstreamClosed        it ended the session
@@ -159,6 +160,14 @@ class UpstreamUnauthorized(UpstreamError):
     close_code = 4501
     default_public = (
         "The voice service did not accept relay's credentials. Whoever runs this server must check its key."
+    )
+
+
+class UpstreamNoToken(UpstreamError):
+    code = "relay_upstream_no_token"
+    close_code = 4501
+    default_public = (
+        "This server could not get its token for the voice service. Whoever runs it finds the reason in its log."
     )
 
 

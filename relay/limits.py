@@ -1,4 +1,4 @@
-"""From the operator's settings to the account of one session.
+"""From the operator's settings to the account of one session, and to what its client's language must know.
 
 Rules: the core knows neither settings nor clocks, so both meet here, and nowhere else.
 """
@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from relay.config import Config
 from relay.core.account import Account
 from relay.core.budget import Limits
+from relay.core.client import ClientSettings
 from relay.core.meter import Meter
 from relay.prices import price_table
 
 
-def open_account(config: Config, *, upstream_rate_hz: int, now_s: float) -> Account:
+def open_account(config: Config, *, now_s: float) -> Account:
     """Return the account of a session that begins at `now_s`."""
     limits = Limits(
         session_s=config.max_session_s,
@@ -27,4 +28,18 @@ def open_account(config: Config, *, upstream_rate_hz: int, now_s: float) -> Acco
     )
     meter = Meter(price_table(), model=config.requested_model, transcription_model=config.transcription_model)
     unix_s = datetime.now(UTC).timestamp()
-    return Account(meter, limits, upstream_rate_hz=upstream_rate_hz, now_s=now_s, unix_s=unix_s)
+    rate_hz = config.upstream_profile.output_rate_hz
+    return Account(meter, limits, upstream_rate_hz=rate_hz, now_s=now_s, unix_s=unix_s)
+
+
+def client_settings(session_id: str, config: Config) -> ClientSettings:
+    """Return what the operator's settings and the upstream's profile mean for a client's language."""
+    profile = config.upstream_profile
+    return ClientSettings(
+        session_id,
+        profile.input_rate_hz,
+        profile.output_rate_hz,
+        turn_detection=config.turn_detection,
+        lead_ms=config.lead_ms,
+        lacks=profile.lacks,
+    )

@@ -75,7 +75,16 @@ def hide(secret: Secret | str | None) -> None:
     """Replace `secret` in everything that is logged from now on, also where it was quoted for a URL or for JSON."""
     text = secret.reveal() if isinstance(secret, Secret) else secret
     if text:
-        _hidden.update({text, quote(text, safe=""), json.dumps(text)[1:-1], repr(text)[1:-1]})
+        _hidden.update(_forms(text))
+
+
+def unhide(secret: Secret) -> None:
+    """Look for `secret` no more: it has expired, and the list of what is hidden does not grow for ever."""
+    _hidden.difference_update(_forms(secret.reveal()))
+
+
+def _forms(text: str) -> set[str]:
+    return {text, quote(text, safe=""), json.dumps(text)[1:-1], repr(text)[1:-1]}
 
 
 def forget() -> None:

@@ -34,7 +34,7 @@ from relay.config import Config
 from relay.detach import STATE_KEY, DetachableStream
 from relay.log import get_logger
 from relay.session import Services
-from relay.upstream import Target, target_for
+from relay.target import Target, target_for
 
 log = get_logger(__name__)
 

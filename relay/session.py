@@ -49,7 +49,8 @@ from relay.errors import (
 )
 from relay.limits import open_account
 from relay.log import get_logger
-from relay.upstream import UPSTREAM_RATE_HZ, Target, UpstreamLeg, open_upstream, session_update
+from relay.target import Target
+from relay.upstream import UpstreamLeg, open_upstream, session_update
 
 log = get_logger(__name__)
 
@@ -103,7 +104,7 @@ class Session:
         self._taken = Wakeup()
         self._flush_changed = Wakeup()
         self._flushing = 0
-        self._account = open_account(services.config, upstream_rate_hz=UPSTREAM_RATE_HZ, now_s=trio.current_time())
+        self._account = open_account(services.config, now_s=trio.current_time())
         self._limit_due_s = float("inf")
         self._limit_moved = Wakeup()
 

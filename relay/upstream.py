@@ -1,13 +1,13 @@
 """The upstream leg: a TLS stream of our own, the handshake, and the session's start.
 
     async with open_upstream(target, config) as upstream:     # TCP, TLS, 101; closed on every way out, within a bound
-        created = await upstream.begin(tell)                  # session.created -> session.update -> session.updated
+        await upstream.begin(session_update(config), tell)    # session.created -> session.update -> session.updated
         text = await upstream.receive()
 
-Rules: certificates are verified by Python's defaults and nothing can switch that off. The key goes into one header and
-nowhere else. A 101 is not a login: OpenAI reports a bad key after it, as an `error` followed by close 3000. Every field
-of the session is sent explicitly, because defaults differ between sessions. All failures come out as UpstreamError.
-Everyone above this file speaks GA; a `BetaLeg` translates for an upstream that does not.
+Rules: certificates are verified by Python's defaults and nothing can switch that off. A 101 is not a login: OpenAI
+reports a bad key after it, as an `error` followed by close 3000, others close without a word. Every field of the
+session is sent explicitly, because defaults differ between sessions. All failures come out as UpstreamError.
+Everyone above this file speaks GA; a `TranslatingLeg` translates for an upstream that does not.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, NoReturn
-from urllib.parse import parse_qs, quote
+from typing import Any, NoReturn, Protocol
 
 import trio
 
 from relay import wire
-from relay.addresses import Address, parse_upstream
+from relay.addresses import Address
 from relay.config import Config, Secret
 from relay.core import events
 from relay.core.beta_upstream import BetaUpstream
+from relay.core.xai_upstream import XaiUpstream
 from relay.errors import (
     UpstreamClosed,
     UpstreamError,
@@ -39,18 +38,19 @@ from relay.errors import (
     UpstreamUnreachable,
 )
 from relay.log import get_logger
+from relay.profiles import Profile
+from relay.target import Target
 
 log = get_logger(__name__)
-
-UPSTREAM_RATE_HZ = 24_000
-"""OpenAI's PCM has this rate and no other, in both directions."""
 
 UNAUTHORIZED_CODES = frozenset({"invalid_api_key", "insufficient_permissions", "insufficient_quota"})
 HEAD_CHARS = 1_024
 """Where an `error` event says that it is one; its id may be 512 characters long."""
 
 EXPIRED_CODE = "session_expired"
-BETA_HEADER = ("OpenAI-Beta", "realtime=v1")
+
+UNAUTHORIZED_CLOSES = frozenset({1008, 3000})
+"""Closes before the session stands that mean the key, with an `error` before them or without."""
 
 COMPLAINT_S = 1.0
 """What an upstream finds fault with and what it takes are answers to one update: they come together."""
@@ -60,26 +60,9 @@ MAX_COMPLAINTS = 16
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to connect, with which key."""
-
-    address: Address
-    key: Secret | None
-
-
-def target_for(config: Config, url: str) -> Target:
-    """Return the target for an upstream's URL, with the model in its query unless the URL names one."""
-    address = parse_upstream(url)
-    if "model" not in parse_qs(address.target.partition("?")[2], keep_blank_values=True):
-        joint = "&" if "?" in address.target else "?"
-        address = address._replace(target=f"{address.target}{joint}model={quote(config.model, safe='')}")
-    return Target(address, config.key_for(url))
-
-
 def session_update(config: Config) -> dict[str, Any]:
     """Return the complete `session.update`: what the operator configured, and the rest spelled out."""
-    pcm = {"type": "audio/pcm", "rate": UPSTREAM_RATE_HZ}
+    profile = config.upstream_profile
     turn_detection = {
         "type": "server_vad",
         "threshold": config.vad_threshold,
@@ -89,21 +72,33 @@ def session_update(config: Config) -> dict[str, Any]:
         "interrupt_response": True,
     }
     audio_input = {
-        "format": pcm,
+        "format": _pcm(profile.input_rate_hz),
         "noise_reduction": None,
         "transcription": {"model": config.transcription_model} if config.transcription_model else None,
         "turn_detection": turn_detection if config.turn_detection == "server_vad" else None,
     }
+    audio_output = {"format": _pcm(profile.output_rate_hz), "voice": config.voice, "speed": 1.0}
     session = {
         "type": "realtime",
         "instructions": config.instructions,
         "output_modalities": ["audio"],
-        "audio": {"input": audio_input, "output": {"format": pcm, "voice": config.voice, "speed": 1.0}},
+        "audio": {"input": _without(profile, audio_input), "output": _without(profile, audio_output)},
         "tools": [],
         "tool_choice": "auto",
         "max_output_tokens": "inf",
     }
     return {"type": "session.update", "session": session}
+
+
+def _pcm(rate_hz: int) -> dict[str, Any]:
+    return {"type": "audio/pcm", "rate": rate_hz}
+
+
+def _without(profile: Profile, audio: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the upstream does not know, and a voice that nobody has chosen."""
+    return {
+        name: value for name, value in audio.items() if name not in profile.lacks and (name, value) != ("voice", "")
+    }
 
 
 @cache
@@ -133,6 +128,7 @@ class UpstreamLeg:
         self._socket = socket
         self._key = key
         self._last_error = events.ErrorBody()
+        self._close_code = 0
 
     async def receive(self) -> str:
         """Return the next event. Raises UpstreamError."""
@@ -160,9 +156,14 @@ class UpstreamLeg:
 
         Raises UpstreamError, also for an `error` event: a session that did not take our settings is not used.
         """
-        await self._expect(events.SESSION_CREATED, tell)
-        await self.send(events.encode(update))
-        await self._expect(events.SESSION_UPDATED, tell)
+        try:
+            await self._expect(events.SESSION_CREATED, tell)
+            await self.send(events.encode(update))
+            await self._expect(events.SESSION_UPDATED, tell)
+        except UpstreamClosed as closed:
+            if self._close_code in UNAUTHORIZED_CLOSES:
+                raise UpstreamUnauthorized(detail=closed.detail) from None
+            raise
 
     async def aclose(self) -> None:
         """Close, within the close deadline."""
@@ -210,18 +211,29 @@ class UpstreamLeg:
             raise UpstreamProtocolError(detail=str(error)) from None
 
     def _closed(self, error: wire.Closed) -> UpstreamError:
+        self._close_code = error.code
         code = self._last_error.code
         if code == EXPIRED_CODE or code in UNAUTHORIZED_CODES:
             return self._refusal()
         return UpstreamClosed(detail=f"{error.code} {error.reason}")
 
 
-class BetaLeg(UpstreamLeg):
-    """A leg whose far end speaks beta. It says and hears GA, as any leg."""
+class Translator(Protocol):
+    """An upstream's words, as texts, with relay's on the other side."""
 
-    def __init__(self, socket: wire.WebSocket, key: Secret | None) -> None:
+    def up(self, text: str) -> list[str]:
+        """Return what relay says, as the upstream says it."""
+
+    def down(self, text: str) -> list[str]:
+        """Return what the upstream says in GA: no event, one or several. Raises one of `events.UNREADABLE`."""
+
+
+class TranslatingLeg(UpstreamLeg):
+    """A leg whose far end speaks otherwise. It says and hears GA, as any leg."""
+
+    def __init__(self, socket: wire.WebSocket, key: Secret | None, translator: Translator) -> None:
         super().__init__(socket, key)
-        self._beta = BetaUpstream()
+        self._translator = translator
         self._heard: deque[str] = deque()
 
     async def receive(self) -> str:
@@ -232,8 +244,8 @@ class BetaLeg(UpstreamLeg):
         return self._heard.popleft()
 
     async def send(self, event: str | bytes) -> None:
-        """Write one event; audio, which comes as bytes, is the same in both dialects. Raises UpstreamError."""
-        for text in [event] if isinstance(event, bytes) else self._beta.up(event):
+        """Write one event; audio, which comes as bytes, is the same everywhere. Raises UpstreamError."""
+        for text in [event] if isinstance(event, bytes) else self._translator.up(event):
             await super().send(text)
 
     async def _expect(self, kind: str, tell: Callable[[str], None]) -> None:
@@ -262,18 +274,25 @@ class BetaLeg(UpstreamLeg):
 
     def _in_ga(self, text: str) -> list[str]:
         try:
-            return self._beta.down(text)
+            return self._translator.down(text)
         except events.UNREADABLE as error:
             raise _unreadable(error) from None
 
 
-LEGS = {"ga": UpstreamLeg, "beta": BetaLeg}
+def _leg(target: Target, socket: wire.WebSocket, key: Secret | None) -> UpstreamLeg:
+    match target.profile.dialect:
+        case "beta":
+            return TranslatingLeg(socket, key, BetaUpstream())
+        case "xai":
+            return TranslatingLeg(socket, key, XaiUpstream())
+    return UpstreamLeg(socket, key)
 
 
 @asynccontextmanager
 async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) -> AsyncIterator[UpstreamLeg]:
     """Connect and upgrade; close on the way out, whatever happened, within the close deadline. Raises UpstreamError."""
-    leg = LEGS[config.upstream_dialect](await _connect(target, config, dial), target.key)
+    key = await target.credentials.current()
+    leg = _leg(target, await _connect(target, key, config, dial), key)
     try:
         yield leg
     finally:
@@ -281,10 +300,8 @@ async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) ->
             await leg.aclose()
 
 
-async def _connect(target: Target, config: Config, dial: Dial) -> wire.WebSocket:
+async def _connect(target: Target, key: Secret | None, config: Config, dial: Dial) -> wire.WebSocket:
     address = target.address
-    headers = [("Authorization", f"Bearer {target.key.reveal()}")] if target.key else []
-    headers += [BETA_HEADER] if config.upstream_dialect == "beta" else []
     limits = wire.WireLimits(
         message_bytes=config.upstream_message_bytes,
         send_deadline_s=config.send_deadline_s,
@@ -299,7 +316,7 @@ async def _connect(target: Target, config: Config, dial: Dial) -> wire.WebSocket
             stream,
             host=_host_header(address),
             target=address.target,
-            headers=headers,
+            headers=target.headers(key),
             limits=limits,
             deadline_s=config.connect_deadline_s,
         )
@@ -312,7 +329,10 @@ async def _connect(target: Target, config: Config, dial: Dial) -> wire.WebSocket
     except trio.TooSlowError:
         raise UpstreamTimeout(detail=f"{address.host}:{address.port}: no connection in time") from None
     except wire.HandshakeRefused as error:
-        raise _refused(error) from None
+        refusal = _refused(error)
+        if isinstance(refusal, UpstreamUnauthorized):
+            target.credentials.refused(key)
+        raise refusal from None
     except wire.WireError as error:
         raise UpstreamUnreachable(detail=f"WebSocket handshake with {address.host}: {error}") from None
 

@@ -35,12 +35,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """What the operator's settings and the upstream's profile mean for a language."""
+    """What the operator's settings and the upstream's profile mean for a language.
+
+    The rates are the upstream's, for what it hears and for what it says. `lacks` names what it cannot do; supports.py
+    has the words.
+    """
 
     session_id: str
-    upstream_rate_hz: int
+    input_rate_hz: int
+    output_rate_hz: int
     turn_detection: str
     lead_ms: int
+    lacks: frozenset[str] = frozenset()
 
 
 class Client(Protocol):

@@ -25,6 +25,7 @@ from relay.core import events
 from relay.core.client import Decision
 from relay.core.events import AudioDelta, AudioDone, encode
 from relay.core.playout import AudioItem, Playout, pcm16_samples
+from relay.core.supports import CANCEL, TRUNCATE
 
 FlushReason = Literal["speech", "cancelled", "client"]
 
@@ -43,13 +44,25 @@ class _Flush:
 
 
 class Conversation:
-    """The accounts of one session. `interrupts`: whether speech of the person ends the answer."""
+    """The accounts of one session. `interrupts`: whether speech of the person ends the answer.
 
-    def __init__(self, playout: Playout, *, rate_hz: int, upstream_rate_hz: int, interrupts: bool) -> None:
+    `lacks`: an upstream that can neither cancel nor truncate is not asked to, and the person has silence all the same.
+    """
+
+    def __init__(
+        self,
+        playout: Playout,
+        *,
+        rate_hz: int,
+        upstream_rate_hz: int,
+        interrupts: bool,
+        lacks: frozenset[str] = frozenset(),
+    ) -> None:
         self._playout = playout
         self._rate_hz = rate_hz
         self._upstream_rate_hz = upstream_rate_hz
         self._interrupts = interrupts
+        self._lacks = lacks
         self._items: dict[tuple[str, int], AudioItem] = {}
         self._item_count = 0
         self._cursor_item = 0
@@ -101,7 +114,8 @@ class Conversation:
     def interrupt(self) -> Decision:
         """The client asks for silence: cancel the running response, cut what is unheard."""
         decision = Decision()
-        if self._response_id is not None and self._response_id not in self._interrupted:
+        is_running = self._response_id is not None and self._response_id not in self._interrupted
+        if is_running and CANCEL not in self._lacks:
             decision.upstream.append(encode({"type": "response.cancel"}))
         self._interrupt_response()
         return decision.then(self._cut("client"))
@@ -205,4 +219,6 @@ class Conversation:
         if item.truncated or not self._is_unheard(item):
             return []
         item.truncated = True
+        if TRUNCATE in self._lacks:
+            return []
         return [events.truncate(item.item_id, item.content_index, self._heard_ms(item))]

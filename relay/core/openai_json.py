@@ -17,11 +17,15 @@ import msgspec
 from relay.audio import AudioDataError, check_append
 from relay.core import dialect, events, messages, policy, public
 from relay.core.client import ClientSettings, Decision
+from relay.core.supports import check_supported
 from relay.errors import BadRequest, UpstreamProtocolError
 
 BETA_SESSION_FIELDS = frozenset({"modalities", "voice", "input_audio_format", "turn_detection"})
 """Fields of a flat session. One of them and no `type` is an update that only a beta client writes."""
 
+
+CLIENT_RATE_HZ = 24_000
+"""The PCM16 of these clients has this rate, whatever the upstream's."""
 
 MAX_EARLY_UPDATES = 16
 """Updates before the session stands that get an answer each. Clients send one or two; nobody piles up thousands."""
@@ -35,7 +39,8 @@ class OpenAIJson:
     flushing = 0
 
     def __init__(self, settings: ClientSettings, *, beta: bool = False) -> None:
-        self._ms_per_byte = 1000 / settings.upstream_rate_hz / 2
+        self._ms_per_byte = 1000 / CLIENT_RATE_HZ / 2
+        self._lacks = settings.lacks
         self._to_beta = dialect.ServerToBeta() if beta else None
         self._was_updated = False
         self._session: Any = None
@@ -112,6 +117,8 @@ class OpenAIJson:
                 return self._append(event)
             case messages.UpdateSession():
                 return self._update(event)
+        check_supported(event, self._lacks)
+        match event:
             case messages.AddItem(item=messages.SpokenMessage(content=content)):
                 recorded_ms = _check_recordings(content, event.event_id) * self._ms_per_byte
                 return Decision(upstream=[policy.write(event)], recorded_ms=recorded_ms)

@@ -16,6 +16,7 @@ from relay.core.client import ClientSettings, Decision
 from relay.core.conversation import Conversation
 from relay.core.events import encode
 from relay.core.playout import Playout
+from relay.core.supports import CANCEL, check_supported
 from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
 
@@ -28,27 +29,28 @@ class _Audio:
     """What exists once the formats are known: both directions, and the accounts."""
 
     def __init__(self, start: messages.Start, settings: ClientSettings) -> None:
-        up, down, upstream_hz = start.audio.input, start.audio.output, settings.upstream_rate_hz
+        up, down, output_rate_hz = start.audio.input, start.audio.output, settings.output_rate_hz
         self.start = start
         self.sample_bytes = SAMPLE_BYTES[up.encoding]
         self.ms_per_byte = 1000 / up.rate_hz / self.sample_bytes
         self.unjudged_ms = 0.0
         self.unsent_ms = 0.0
-        self.uplink = Uplink(up.encoding, up.rate_hz, upstream_hz)
-        self.downlink = Downlink(down.encoding, down.rate_hz, upstream_hz)
+        self.uplink = Uplink(up.encoding, up.rate_hz, settings.input_rate_hz)
+        self.downlink = Downlink(down.encoding, down.rate_hz, output_rate_hz)
         self.vitals = InputVitals(up.rate_hz)
         self.playout = Playout(
             self.downlink,
             rate_hz=down.rate_hz,
             sample_bytes=SAMPLE_BYTES[down.encoding],
-            upstream_rate_hz=upstream_hz,
+            upstream_rate_hz=output_rate_hz,
             lead_s=settings.lead_ms / 1000,
         )
         self.conversation = Conversation(
             self.playout,
             rate_hz=down.rate_hz,
-            upstream_rate_hz=upstream_hz,
+            upstream_rate_hz=output_rate_hz,
             interrupts=settings.turn_detection != "none",
+            lacks=settings.lacks,
         )
 
     def close(self) -> None:
@@ -102,14 +104,14 @@ class RelayV1:
         """Tell the browser what was agreed."""
         if self._audio is None:
             raise RuntimeError("ready before relay.start")
-        rate_hz = self._settings.upstream_rate_hz
+        settings = self._settings
         event = {
             "type": "relay.ready",
-            "session_id": self._settings.session_id,
+            "session_id": settings.session_id,
             "audio": msgspec.to_builtins(self._audio.start.audio),
-            "upstream": {"input_rate_hz": rate_hz, "output_rate_hz": rate_hz},
-            "turn_detection": self._settings.turn_detection,
-            "lead_ms": self._settings.lead_ms,
+            "upstream": {"input_rate_hz": settings.input_rate_hz, "output_rate_hz": settings.output_rate_hz},
+            "turn_detection": settings.turn_detection,
+            "lead_ms": settings.lead_ms,
         }
         return Decision(browser=[encode(event)])
 
@@ -187,7 +189,10 @@ class RelayV1:
             case messages.Start():
                 problem = "relay.start was sent already; a session has one audio format."
                 raise BadRequest(problem, code="relay_invalid_field", param="type", event_id=message.event_id)
+            case messages.CancelResponse() if CANCEL in self._settings.lacks:
+                return audio.conversation.interrupt()  # all that can be done: nobody hears the rest
             case _:
+                check_supported(message, self._settings.lacks)
                 return Decision(upstream=[policy.write(message)])
 
     def _event(self, text: str) -> Decision:

@@ -75,7 +75,12 @@ def test_the_config_flag_beats_its_variable(tmp_path: Path) -> None:
 def test_every_field_can_be_set_by_its_variable(field: str, tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("hello")
-    samples = {"allow_origin": "https://a.example", "upstream": "simulator", "instructions_file": str(prompt)}
+    samples = {
+        "allow_origin": "https://a.example",
+        "upstream": "simulator",
+        "instructions_file": str(prompt),
+        "upstream_lacks": "",
+    }
     text = samples.get(field, str(getattr(Config(), field)))
     assert getattr(load({}, {variable(field): text}), field) is not None
 
@@ -165,7 +170,7 @@ def test_a_prompt_file_that_cannot_be_a_prompt_is_refused(tmp_path: Path, conten
         ({"RELAY_TURN_DETECTION": "semantic"}, "RELAY_TURN_DETECTION: expected one of server_vad, none"),
         ({"RELAY_MODEL": "two words"}, "RELAY_MODEL: expected a short text without spaces"),
         ({"RELAY_MODEL": "a\nb"}, "RELAY_MODEL: "),
-        ({"RELAY_VOICE": ""}, "RELAY_VOICE: "),
+        ({"RELAY_VOICE": "a b"}, "RELAY_VOICE: "),
         ({"RELAY_HOST": "a b"}, "RELAY_HOST: expected a host name or an IP address"),
         ({"RELAY_PROT": "8000"}, "RELAY_PROT: no such setting; did you mean RELAY_PORT?"),
         ({"RELAY_Port": "8000"}, "RELAY_Port: no such setting; did you mean RELAY_PORT?"),
@@ -225,12 +230,12 @@ def test_openai_without_a_key_is_refused() -> None:
 
 def test_the_dialect_of_the_upstream_is_ga_unless_a_variable_or_the_file_says_beta(tmp_path: Path) -> None:
     upstream = {"RELAY_UPSTREAM": "wss://voice.example/v1/realtime"}
-    assert load({}, upstream).upstream_dialect == "ga"
-    assert load({}, upstream | {"RELAY_UPSTREAM_DIALECT": "beta"}).upstream_dialect == "beta"
+    assert load({}, upstream).upstream_profile.dialect == "ga"
+    assert load({}, upstream | {"RELAY_UPSTREAM_DIALECT": "beta"}).upstream_profile.dialect == "beta"
     file = toml(tmp_path, 'upstream_dialect = "beta"')
-    assert load({"config": file}, upstream).upstream_dialect == "beta"
-    assert refusal({}, {"RELAY_UPSTREAM_DIALECT": "xai"}) == (
-        "RELAY_UPSTREAM_DIALECT: expected one of ga, beta, got 'xai'"
+    assert load({"config": file}, upstream).upstream_profile.dialect == "beta"
+    assert refusal({}, {"RELAY_UPSTREAM_DIALECT": "gamma"}) == (
+        "RELAY_UPSTREAM_DIALECT: expected one of ga, beta, xai, got 'gamma'"
     )
 
 
@@ -245,7 +250,9 @@ def test_beta_is_refused_for_openais_own_hosts(upstream: str) -> None:
 @pytest.mark.parametrize("upstream", ["", "simulator"])
 def test_beta_is_refused_for_the_simulator(upstream: str) -> None:
     text = refusal({}, {"RELAY_UPSTREAM": upstream, "RELAY_UPSTREAM_DIALECT": "beta"})
-    assert text == "RELAY_UPSTREAM_DIALECT: the simulator speaks ga; name the upstream that speaks beta (--upstream)"
+    assert text == (
+        "RELAY_UPSTREAM_DIALECT: the simulator follows its profile; name the upstream that this is for (--upstream)"
+    )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "relay.example", "127.1", "0"])
@@ -452,7 +459,7 @@ def test_a_name_says_its_unit(field: str) -> None:
     kind = str(FIELDS[field])
     counted = {"port", "max_sessions", "max_sessions_per_address", "max_tokens", "vad_threshold", "simulator_seed"}
     if ("int" in kind or "float" in kind) and field not in counted and "str" not in kind:
-        assert field.endswith(("_s", "_ms", "_bytes", "_usd", "_usd_per_day"))
+        assert field.endswith(("_s", "_ms", "_hz", "_bytes", "_usd", "_usd_per_day"))
 
 
 def test_flags_and_variables_are_derived_from_the_field() -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import relay
 
-LEAVES = {"config", "errors", "log", "addresses"}
+LEAVES = {"config", "errors", "log", "addresses", "profiles"}
 CORE = {"core", "errors", "audio"}
 ALLOWED = {
     "errors": set(),
     "addresses": set(),
-    "config": {"addresses"},
-    "config_sources": {"addresses", "config", "errors", "prices"},
+    "profiles": set(),
+    "config": {"addresses", "profiles"},
+    "config_profile": {"addresses", "config", "profiles"},
+    "config_sources": {"addresses", "config", "config_profile", "errors", "prices"},
     "prices": {"core"},
     "limits": LEAVES | {"core", "prices"},
     "log": {"config"},
@@ -24,11 +26,13 @@ ALLOWED = {
     "detach": set(),
     "admission": LEAVES,
     "browser": LEAVES | {"wire", "core"},
-    "upstream": LEAVES | {"wire", "core"},
-    "session": LEAVES | {"browser", "upstream", "admission", "core", "limits"},
-    "app": LEAVES | {"session", "browser", "upstream", "admission", "detach", "wire", "core"},
+    "credentials": LEAVES,
+    "target": LEAVES | {"credentials"},
+    "upstream": LEAVES | {"target", "wire", "core"},
+    "session": LEAVES | {"browser", "upstream", "target", "admission", "core", "limits"},
+    "app": LEAVES | {"session", "browser", "admission", "detach", "limits", "wire", "core"},
     "hardening": set(),
-    "server": LEAVES | {"app", "session", "upstream", "admission", "detach", "hardening", "simulator"},
+    "server": LEAVES | {"app", "session", "target", "admission", "detach", "hardening", "simulator"},
     "cli": LEAVES | {"config_sources", "server", "simulator", "audio"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -15,7 +15,7 @@ from relay.core.openai_json import MAX_EARLY_UPDATES, OpenAIJson
 from relay.core.vocabulary import BETA, GA
 from relay.errors import BadRequest
 
-SETTINGS = ClientSettings("relay_1", 24_000, "server_vad", 1_000)
+SETTINGS = ClientSettings("relay_1", 24_000, 24_000, "server_vad", 1_000)
 PCM = {"type": "audio/pcm", "rate": 24_000}
 SESSION = {
     "type": "realtime",

@@ -9,7 +9,7 @@ from relay.core.relay_v1 import RelayV1
 
 
 def started(rate_hz: int) -> RelayV1:
-    client = RelayV1(ClientSettings("relay_test", 24_000, "server_vad", 1_000))
+    client = RelayV1(ClientSettings("relay_test", 24_000, 24_000, "server_vad", 1_000))
     one = {"encoding": "f32le", "rate_hz": rate_hz}
     client.message(json.dumps({"type": "relay.start", "audio": {"input": one, "output": one}}), 0.0)
     return client

@@ -16,7 +16,8 @@ import trustme
 from relay.addresses import Address
 from relay.config import Config, Secret
 from relay.errors import UpstreamUnreachable
-from relay.upstream import open_upstream, target_for, tls_context
+from relay.target import target_for
+from relay.upstream import open_upstream, tls_context
 from tests.peers import FakeUpstream
 
 

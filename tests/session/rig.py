@@ -30,8 +30,9 @@ from relay.config import Config, Secret
 from relay.core.client import Client, ClientSettings
 from relay.core.relay_v1 import RelayV1
 from relay.errors import RelayError
+from relay.limits import client_settings
 from relay.session import Services, Session
-from relay.upstream import target_for
+from relay.target import target_for
 from tests.peers import FakeBrowser, FakeUpstream, FaultyStream, PeerEnded, PeerRefused
 
 CANARY_KEY = "sk-canary-0123456789"
@@ -104,7 +105,7 @@ class Rig:
     async def begin_upstream(self) -> dict[str, Any]:
         """Play the upstream's side of a session's start, in its dialect; return relay's session.update."""
         upstream = await self.wait_upstream()
-        mark = UPSTREAM_SESSIONS[self.services.config.upstream_dialect]
+        mark = UPSTREAM_SESSIONS[self.services.config.upstream_profile.dialect]
         session = {"id": "sess_1", **mark, "instructions": CANARY_PROMPT, "tools": [{"name": "CANARY"}]}
         await upstream.send_json({"type": "session.created", "event_id": "e1", "session": session})
         update = await upstream.receive_json()
@@ -211,7 +212,7 @@ async def _accept(rig: Rig, stream: trio.abc.Stream) -> None:
 async def _run_session(rig: Rig, language: Language) -> None:
     config = rig.services.config
     socket = wire.WebSocket(rig.browser_stream, role="server", limits=browser_limits(config), subprotocol="relay.v1")
-    client = language(ClientSettings("relay_test", 24_000, config.turn_detection, config.lead_ms))
+    client = language(client_settings("relay_test", config))
     rig.session = Session("relay_test", BrowserLeg(socket), client, rig.services)
     with rig.scope:
         rig.reason = await rig.session.run()

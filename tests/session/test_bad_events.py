@@ -20,7 +20,7 @@ from relay.core.vocabulary import BETA, GA, Vocabulary
 from relay.errors import BadRequest
 from tests.session.rig import CANARY_KEY, CANARY_PROMPT, open_rig
 
-SETTINGS = ClientSettings("relay_1", 24_000, "server_vad", 1_000)
+SETTINGS = ClientSettings("relay_1", 24_000, 24_000, "server_vad", 1_000)
 DIALECTS = {"ga": GA, "beta": BETA}
 LONG = "A" * 60_000
 

@@ -14,9 +14,10 @@ from trio.testing import MockClock, assert_checkpoints
 
 from relay import wire
 from relay.config import Config, Secret
+from relay.core.beta_upstream import BetaUpstream
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
-from relay.upstream import COMPLAINT_S, BetaLeg
+from relay.upstream import COMPLAINT_S, TranslatingLeg
 from tests.peers import FakeUpstream
 from tests.session.rig import CANARY_KEY, CANARY_PROMPT, START, Language, Rig, delta_event, open_rig, samples
 
@@ -365,10 +366,14 @@ async def test_a_limit_on_audio_ends_a_beta_session(autojump_clock: MockClock) -
 # The leg by itself
 
 
+def _socket(stream: trio.abc.Stream) -> wire.WebSocket:
+    return wire.WebSocket(stream, role="client", limits=wire.WireLimits(message_bytes=65_536))
+
+
 async def test_each_of_several_events_that_come_of_one_is_a_checkpoint(autojump_clock: MockClock) -> None:
     near, far = trio.testing.memory_stream_pair()
     async with near, far:
-        leg = BetaLeg(wire.WebSocket(near, role="client", limits=wire.WireLimits(message_bytes=65_536)), None)
+        leg = TranslatingLeg(_socket(near), None, BetaUpstream())
         await FakeUpstream(far).send_json(event("conversation.item.created", item=HEARD, previous_item_id=None))
         for kind in ("added", "done"):
             with assert_checkpoints():

@@ -17,7 +17,7 @@ from relay.config import Config, Secret
 from relay.core.openai_json import OpenAIJson
 from relay.errors import DayLimit
 from relay.session import Services
-from relay.upstream import target_for
+from relay.target import target_for
 from tests.peers import PeerEnded
 from tests.session.rig import CANARY_KEY, START, Rig, delta_event, open_rig, samples
 

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from relay.config import Config, Secret
-from relay.upstream import target_for
+from relay.target import target_for
 from tests.peers import FakeUpstream
 from tests.session.rig import CANARY_KEY, CANARY_PROMPT, START, Rig, open_rig, samples
 
@@ -72,7 +72,7 @@ async def test_neither_key_nor_prompt_reach_the_browser(autojump_clock: MockCloc
 
 async def test_openai_key_is_not_sent_to_another_host(autojump_clock: MockClock) -> None:
     config = Config(openai_api_key=Secret(CANARY_KEY), upstream="wss://example.test/v1/realtime")
-    assert target_for(config, config.upstream_url).key is None
+    assert await target_for(config, config.upstream_url).credentials.current() is None
 
 
 @pytest.mark.parametrize(
