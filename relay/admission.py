@@ -72,6 +72,13 @@ class CoolDown:
         return max(1, round((self._until_s - now_s + spread_s) * 1000))
 
 
+DAY_SPREAD_S = 60.0
+"""Browsers that wait for midnight come back over so long a time."""
+
+MIN_RETRY_S = 1.0
+"""Nobody is told to come back at once, also a moment before midnight."""
+
+
 class DayMoney:
     """What all sessions together may cost in one UTC day; 0 means no limit. A restart begins anew.
 
@@ -79,8 +86,15 @@ class DayMoney:
     day has come meanwhile.
     """
 
-    def __init__(self, limit_usd: float, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        limit_usd: float,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        choose: Callable[[float, float], float] = random.uniform,
+    ) -> None:
         self._limit_usd = limit_usd
+        self._choose = choose
         self._now = now
         self._day = now().date()
         self._spent_usd = 0.0
@@ -94,11 +108,15 @@ class DayMoney:
             self.spent.set()
 
     def check(self) -> None:
-        """Raise DayLimit, with the time until midnight UTC, if the day's money is gone."""
+        """Raise DayLimit, with the time until midnight UTC and a little jitter, if the day's money is gone."""
         self._begin_day()
         if self.spent.is_set():
-            tomorrow = datetime.combine(self._day + timedelta(days=1), time(), UTC)
-            raise DayLimit(retry_after_ms=round((tomorrow - self._now()).total_seconds() * 1000))
+            raise DayLimit(retry_after_ms=self._retry_after_ms())
+
+    def _retry_after_ms(self) -> int:
+        tomorrow = datetime.combine(self._day + timedelta(days=1), time(), UTC)
+        wait_s = (tomorrow - self._now()).total_seconds() + self._choose(0.0, DAY_SPREAD_S)
+        return round(max(MIN_RETRY_S, wait_s) * 1000)
 
     def _begin_day(self) -> None:
         today = self._now().date()

@@ -12,8 +12,9 @@ import msgspec
 
 from relay.core import events
 from relay.core.budget import Budget, Limits
-from relay.core.meter import Meter
+from relay.core.meter import Meter, read_response, short_id
 from relay.core.playout import pcm16_samples
+from relay.core.unbilled import Unbilled
 
 _ABSENT = msgspec.Raw(b"")
 
@@ -26,11 +27,21 @@ class _Event(msgspec.Struct):
     session: msgspec.Raw = _ABSENT
     response: msgspec.Raw = _ABSENT
     usage: msgspec.Raw = _ABSENT
+    item: msgspec.Raw = _ABSENT
 
 
 class _Session(msgspec.Struct):
     expires_at: float | None = None
 
+
+TEXT_DELTAS = frozenset(
+    {
+        "response.output_text.delta",
+        "response.output_audio_transcript.delta",
+        "response.function_call_arguments.delta",
+    }
+)
+"""What an answer writes, heard or not."""
 
 _AUDIO_HEAD = f'{{"type":"{events.AUDIO_DELTA}",'
 _AUDIO_KEY = ',"delta":"'
@@ -49,13 +60,12 @@ class Account:
         self._upstream_rate_hz = upstream_rate_hz
         self._unix_offset_s = unix_s - now_s
         self._reported_usd = 0.0
-        self._billed_audio_s = 0.0
-        self._open_answers = 0
+        self._unbilled = Unbilled()
 
     @property
     def answering(self) -> bool:
         """Whether the upstream is in the middle of an answer."""
-        return self._open_answers > 0
+        return self._unbilled.is_open
 
     @property
     def next_s(self) -> float:
@@ -78,6 +88,7 @@ class Account:
             return []
         event = _event_decoder.decode(text)
         self._notice(event, now_s)
+        self._estimate(event)
         if not self._charge(event):
             return []
         self._budget.used(self._meter.tokens, self._meter.usd)
@@ -90,12 +101,12 @@ class Account:
         return usd
 
     def close(self) -> None:
-        """The session is over: charge what came of an answer whose bill will not come. Idempotent.
+        """The session is over: charge answers whose bill will not come by what is known of them. Idempotent.
 
         Else who leaves before the end of every answer would pay for none, and the day's money would have no end.
         """
-        self._meter.unfinished(self._budget.audio_out_s - self._billed_audio_s)
-        self._billed_audio_s = self._budget.audio_out_s
+        for usage in self._unbilled.take(self._budget.audio_out_s):
+            self._meter.used(usage)
 
     def totals(self) -> dict[str, Any]:
         """Return what the session used, for the log: `usd`, or `price="unknown"` in its place."""
@@ -110,10 +121,6 @@ class Account:
         match event.type:
             case events.AUDIO_DELTA:
                 self._budget.generated_audio(self._seconds(event.delta), now_s)
-            case events.RESPONSE_CREATED:
-                self._open_answers += 1
-            case events.RESPONSE_DONE:
-                self._open_answers = max(0, self._open_answers - 1)
             case events.SPEECH_STARTED:
                 self._budget.speech_started(now_s)
             case events.SPEECH_STOPPED | events.COMMITTED:
@@ -125,6 +132,25 @@ class Account:
             case events.SESSION_CREATED | events.SESSION_UPDATED:
                 self._expires(event.session, now_s)
 
+    def _estimate(self, event: _Event) -> None:
+        """Note what an answer would cost that has no bill when the session ends."""
+        match event.type:
+            case kind if kind in TEXT_DELTAS:
+                self._unbilled.wrote(event.delta)
+            case events.SPEECH_STARTED:
+                self._unbilled.speech_started(self._budget.audio_in_s)
+            case events.COMMITTED:
+                self._unbilled.committed(self._budget.audio_in_s)
+            case events.CLEARED:
+                self._unbilled.cleared(self._budget.audio_in_s)
+            case events.ITEM_ADDED | events.ITEM_CREATED:
+                self._unbilled.item(event.item)
+            case events.SESSION_CREATED | events.SESSION_UPDATED:
+                self._unbilled.session(event.session)
+            case events.RESPONSE_CREATED:
+                response = read_response(event.response)
+                self._unbilled.began(short_id(response.id) if response else "")
+
     def _charge(self, event: _Event) -> bool:
         """Tell the meter what was used, and in what kind of session; return whether the bill changed."""
         match event.type:
@@ -132,8 +158,10 @@ class Account:
                 self._meter.session(event.session)
                 return False
             case events.RESPONSE_DONE:
-                self._meter.response(event.response)
-                self._billed_audio_s = self._budget.audio_out_s
+                done = self._meter.response(event.response)
+                if done is None:
+                    return False
+                self._unbilled.billed(short_id(done.id), done.usage, self._budget.audio_out_s)
                 return True
             case events.TRANSCRIBED:
                 self._meter.transcription(event.usage)

@@ -24,6 +24,8 @@ SPEECH_STOPPED = "input_audio_buffer.speech_stopped"
 COMMITTED = "input_audio_buffer.committed"
 CLEARED = "input_audio_buffer.cleared"
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+ITEM_ADDED = "conversation.item.added"
+ITEM_CREATED = "conversation.item.created"
 TRUNCATED = "conversation.item.truncated"
 ERROR = "error"
 

@@ -4,6 +4,8 @@ Theory of operation. Two events carry a charge: `response.done` (every one, also
 or cut short, because it was generated) and the end of an input transcription, which is billed apart. The model that is
 charged is the one the upstream names in its session events; until it names one, the one that was asked for.
 
+A response is charged once, however often its end is told.
+
 A charge that cannot be priced makes the session's price unknown, for good: a model that is not in the table, or an
 answer without any usage. The tokens are counted all the same.
 """
@@ -16,11 +18,17 @@ import msgspec
 from msgspec import Meta
 
 from relay.core.events import UNREADABLE
-from relay.core.prices import PriceTable, TokenUsage, answer_usage, audio_seconds
+from relay.core.prices import PriceTable, TokenUsage, audio_seconds
 
 GENERATED = frozenset({"completed", "incomplete"})
 """A response with one of these ends has said something: without usage, its price is unknown, not zero. One with
 another end has if there are words in it: else who interrupts every answer would pay for none."""
+
+MAX_CHARGED = 1_024
+"""Responses that are remembered as charged. An hour holds some hundred."""
+
+MAX_ID = 512
+"""Letters of an id that is remembered. OpenAI's have 26."""
 
 WORDS = ("transcript", "text", "arguments")
 
@@ -42,7 +50,10 @@ class _Session(msgspec.Struct):
     audio: _Audio | None = None
 
 
-class _Response(msgspec.Struct):
+class Response(msgspec.Struct):
+    """A response as it is charged. `id` may be anything."""
+
+    id: Any = None
     status: str | None = None
     usage: TokenUsage | None = None
     output: Any = None
@@ -57,7 +68,7 @@ class _TranscriptionTokens(TokenUsage, frozen=True, tag="tokens"):
 
 
 _session_decoder = msgspec.json.Decoder(_Session)
-_response_decoder = msgspec.json.Decoder(_Response)
+_response_decoder = msgspec.json.Decoder(Response)
 _transcription_decoder = msgspec.json.Decoder(_Duration | _TranscriptionTokens)
 
 
@@ -71,6 +82,7 @@ class Meter:
         self.tokens = 0
         self.known_usd = 0.0
         self.price_known = True
+        self._charged: dict[str, None] = {}
 
     @property
     def usd(self) -> float | None:
@@ -87,22 +99,25 @@ class Meter:
         if told.audio and told.audio.input and told.audio.input.transcription:
             self._transcription_model = told.audio.input.transcription.model or self._transcription_model
 
-    def response(self, response: msgspec.Raw) -> None:
-        """A response is over, whatever its end was."""
-        try:
-            done = _response_decoder.decode(response)
-        except UNREADABLE:
+    def response(self, response: msgspec.Raw) -> Response | None:
+        """A response is over, whatever its end was. Return it as far as it can be read; None if it was charged."""
+        done = read_response(response)
+        if done is None:
             self._charge(None)
-            return
-        if done.usage is None:
-            if done.status in GENERATED or _has_words(done.output):
-                self._charge(None)
-            return
-        self._charge_response(done.usage)
+            return Response()
+        if not self._is_new(done.id):
+            return None
+        if done.usage is not None:
+            self.used(done.usage)
+        elif done.status in GENERATED or _has_words(done.output):
+            self._charge(None)
+        return done
 
-    def unfinished(self, audio_s: float) -> None:
-        """So much came of an answer, and there will be no bill for it."""
-        self._charge_response(answer_usage(audio_s))
+    def used(self, usage: TokenUsage) -> None:
+        """Charge what a response used."""
+        price = self._prices.model(self._model)
+        self.tokens += usage.total
+        self._charge(price.usd(usage) if price else None if usage.total else 0.0)
 
     def transcription(self, usage: msgspec.Raw) -> None:
         """What the person said has been written down."""
@@ -117,10 +132,16 @@ class Meter:
             self.tokens += used.total
             self._charge_transcription(audio_seconds(used))
 
-    def _charge_response(self, usage: TokenUsage) -> None:
-        price = self._prices.model(self._model)
-        self.tokens += usage.total
-        self._charge(price.usd(usage) if price else None if usage.total else 0.0)
+    def _is_new(self, response_id: Any) -> bool:
+        """Remember a response; return whether it is charged for the first time. One without a name always is."""
+        name = short_id(response_id)
+        if name in self._charged:
+            return False
+        if name:
+            self._charged[name] = None
+        if len(self._charged) > MAX_CHARGED:
+            del self._charged[next(iter(self._charged))]
+        return True
 
     def _charge_transcription(self, seconds: float | None) -> None:
         known = seconds is not None
@@ -131,6 +152,19 @@ class Meter:
             self.price_known = False
         else:
             self.known_usd += usd
+
+
+def read_response(response: msgspec.Raw) -> Response | None:
+    """Return a response as it is charged; None if it has no such shape."""
+    try:
+        return _response_decoder.decode(response)
+    except UNREADABLE:
+        return None
+
+
+def short_id(value: Any) -> str:
+    """Return an id that may be remembered; "" for anything else."""
+    return value if isinstance(value, str) and len(value) <= MAX_ID else ""
 
 
 def _has_words(output: Any) -> bool:

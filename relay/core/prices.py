@@ -7,6 +7,7 @@ kind count as audio, and what is not said to come from the cache does not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
@@ -79,14 +80,8 @@ class ModelPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return None
         input_prices = (self.text, self.audio, self.image or (0.0, 0.0))
         input_usd = sum(map(_with_cache, tokens, cached, input_prices))
-        return (input_usd + self._output_usd(usage, sum(tokens))) / PER_MILLION
-
-    def _output_usd(self, usage: TokenUsage, input_tokens: int) -> float:
-        details = usage.output_token_details or OutputDetails()
-        text = details.text_tokens or 0
-        stated = max(usage.output_tokens or 0, usage.total - input_tokens)
-        audio = max(details.audio_tokens or 0, stated - text)
-        return text * self.text[2] + audio * self.audio[2]
+        text_out, audio_out = _outputs(usage)
+        return (input_usd + text_out * self.text[2] + audio_out * self.audio[2]) / PER_MILLION
 
 
 class PriceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,9 +107,23 @@ def audio_seconds(usage: TokenUsage) -> float | None:
     return None if audio is None else audio * 60 / AUDIO_TOKENS_PER_MINUTE
 
 
-def answer_usage(seconds: float) -> TokenUsage:
-    """Return the usage of an answer of which `seconds` of audio came, and no bill."""
-    return TokenUsage(output_tokens=round(seconds * ANSWER_TOKENS_PER_S))
+def next_usage(before: TokenUsage, *, text_in: int, audio_in_s: float, text_out: int, audio_out_s: float) -> TokenUsage:
+    """Return what an answer used that has no bill, from that of the answer before it.
+
+    All that went into that one and came out of it goes in again, and then the text and the audio since.
+    """
+    text, audio, image = _inputs(before)
+    text_before, audio_before = _outputs(before)
+    text += text_before + text_in
+    audio += audio_before + math.ceil(audio_in_s * AUDIO_TOKENS_PER_MINUTE / 60)
+    audio_out = round(audio_out_s * ANSWER_TOKENS_PER_S)
+    cached = CachedDetails(*_cached(before))
+    return TokenUsage(
+        input_tokens=text + audio + image,
+        output_tokens=text_out + audio_out,
+        input_token_details=InputDetails(text, audio, image, cached),
+        output_token_details=OutputDetails(text_out, audio_out),
+    )
 
 
 def parse(table: dict[str, Any]) -> PriceTable:
@@ -127,6 +136,14 @@ def _inputs(usage: TokenUsage) -> tuple[int, int, int]:
     details = usage.input_token_details or InputDetails()
     text, image = details.text_tokens or 0, details.image_tokens or 0
     return text, max(details.audio_tokens or 0, (usage.input_tokens or 0) - text - image), image
+
+
+def _outputs(usage: TokenUsage) -> tuple[int, int]:
+    """Return the output tokens: text, audio."""
+    details = usage.output_token_details or OutputDetails()
+    text = details.text_tokens or 0
+    stated = max(usage.output_tokens or 0, usage.total - sum(_inputs(usage)))
+    return text, max(details.audio_tokens or 0, stated - text)
 
 
 def _cached(usage: TokenUsage) -> tuple[int, int, int]:

@@ -101,14 +101,114 @@ def test_money_is_taken_once() -> None:
     assert account.take_usd() == 0.0
 
 
-def test_an_answer_without_an_end_costs_what_was_heard_of_it_at_the_end_of_the_session() -> None:
+def test_an_answer_without_an_end_costs_what_was_heard_of_it_and_what_went_into_it() -> None:
     account = open_account()
     hear(account, "response.output_audio.delta", delta=delta(900))
     hear(account, "response.done", response=DONE)
     hear(account, "response.output_audio.delta", delta=delta(500))
     account.close()
-    assert account.totals()["tokens"] == 110
-    assert account.take_usd() == pytest.approx((100 + 10) * 64 / 1e6)
+    went_in = 100 * 64 + (100 * 32 + 1 * 4)  # the billed answer; then all of it again, and a token for the rest
+    assert account.totals()["tokens"] == 100 + 101 + 10
+    assert account.take_usd() == pytest.approx((went_in + 10 * 64) / 1e6)
+
+
+BEGUN: dict[str, Any] = {"id": "resp_2", "status": "in_progress"}
+SETUP = {"model": "gpt-realtime-2.1", "instructions": "x" * 2_970, "tools": []}
+
+
+def unbilled_tokens(*events: tuple[str, dict[str, Any]]) -> int:
+    """Return what the estimate of one answer adds to an account that heard these events while it was open."""
+    account = open_account()
+    for kind, fields in events:
+        if kind == "audio":
+            account.sent_audio(fields["seconds"])
+        else:
+            hear(account, kind, **fields)
+    account.close()
+    assert account.take_usd() > 0
+    tokens: int = account.totals()["tokens"]
+    return tokens
+
+
+def test_a_response_that_only_began_is_not_free() -> None:
+    assert unbilled_tokens(("response.created", {"response": BEGUN})) == 1
+    assert unbilled_tokens(("response.created", {})) == 1
+
+
+def test_instructions_and_tools_go_into_a_first_answer() -> None:
+    tokens = unbilled_tokens(("session.updated", {"session": SETUP}), ("response.created", {"response": BEGUN}))
+    assert 990 <= tokens <= 1_050
+
+
+@pytest.mark.parametrize("kind", ["output_text", "output_audio_transcript", "function_call_arguments"])
+def test_an_answer_in_writing_that_has_no_end_is_charged_by_its_length(kind: str) -> None:
+    words = [(f"response.{kind}.delta", {"delta": "x" * 298})] * 3
+    assert unbilled_tokens(("response.created", {"response": BEGUN}), *words) == 1 + 300
+
+
+def test_only_speech_is_charged_of_what_was_heard_before_an_answer_without_an_end() -> None:
+    tokens = unbilled_tokens(
+        ("audio", {"seconds": 60.0}),
+        ("input_audio_buffer.speech_started", {}),
+        ("audio", {"seconds": 4.0}),
+        ("input_audio_buffer.committed", {}),
+        ("audio", {"seconds": 60.0}),
+        ("response.created", {"response": BEGUN}),
+    )
+    assert tokens == 1 + 50, "ten tokens a second, and a second before speech was noticed"
+
+
+def test_what_was_cleared_goes_into_no_answer() -> None:
+    tokens = unbilled_tokens(
+        ("audio", {"seconds": 60.0}),
+        ("input_audio_buffer.cleared", {}),
+        ("audio", {"seconds": 4.0}),
+        ("input_audio_buffer.committed", {}),
+        ("response.created", {"response": BEGUN}),
+    )
+    assert tokens == 1 + 40
+
+
+def test_what_was_typed_goes_into_an_answer_without_an_end() -> None:
+    item = {"content": [{"type": "input_text", "text": "x" * 3_000}]}
+    added = ("conversation.item.added", {"item": item})
+    assert 1_000 <= unbilled_tokens(added, ("response.created", {"response": BEGUN})) <= 1_030
+
+
+def test_each_answer_that_is_open_at_the_end_is_charged() -> None:
+    begun = [("response.created", {"response": {"id": f"resp_{number}"}}) for number in range(3)]
+    over = [("response.done", {"response": {"id": "resp_1", "status": "cancelled"}})]
+    assert unbilled_tokens(*begun, *over) == 2
+
+
+@pytest.mark.parametrize("done", [{}, {"response": 7}, {"response": {}}, {"response": {"id": "resp_another"}}])
+def test_an_end_that_does_not_say_whose_it_is_ends_an_answer_all_the_same(done: dict[str, Any]) -> None:
+    account = open_account()
+    hear(account, "response.created", response=BEGUN)
+    assert account.answering
+    hear(account, "response.done", **done)
+    assert not account.answering
+
+
+def test_a_bill_that_is_told_twice_pays_for_no_other_answer() -> None:
+    account = open_account()
+    hear(account, "response.done", response=DONE)
+    hear(account, "response.created", response=BEGUN)
+    hear(account, "response.output_audio.delta", delta=delta(500))
+    assert hear(account, "response.done", response=DONE) == []
+    account.close()
+    assert account.totals()["tokens"] == 100 + 101 + 10
+
+
+def test_what_came_from_the_cache_before_is_all_that_may_come_from_it() -> None:
+    account = open_account()
+    details = {"text_tokens": 1_000, "audio_tokens": 0, "cached_tokens_details": {"text_tokens": 900}}
+    usage = {"input_tokens": 1_000, "input_token_details": details}
+    hear(account, "response.done", response={"id": "resp_1", "usage": usage})
+    billed_usd = account.take_usd()
+    hear(account, "response.created", response=BEGUN)
+    account.close()
+    assert account.take_usd() == pytest.approx(billed_usd + 4 / 1e6)
 
 
 def test_an_answer_that_was_billed_costs_nothing_more_at_the_end_of_the_session() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.meter import Meter
+from relay.core.meter import MAX_CHARGED, Meter
 from relay.core.prices import TokenUsage
 from relay.prices import price_table
 
@@ -41,8 +41,8 @@ def open_meter(model: str = "gpt-realtime-2.1", transcription_model: str = "gpt-
     return Meter(TABLE, model=model, transcription_model=transcription_model)
 
 
-def respond(meter: Meter, usage: object, status: str = "completed") -> Meter:
-    meter.response(raw({"id": "resp_1", "status": status, "usage": usage}))
+def respond(meter: Meter, usage: object, status: str = "completed", *, response_id: Any = None) -> Meter:
+    meter.response(raw({"id": response_id, "status": status, "usage": usage}))
     return meter
 
 
@@ -54,9 +54,30 @@ def test_a_response_costs_what_the_price_list_says() -> None:
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "incomplete", "failed"])
 def test_every_response_is_charged_whatever_its_end(status: str) -> None:
-    meter = respond(respond(open_meter(), USAGE, status), USAGE, status)
+    meter = respond(respond(open_meter(), USAGE, status, response_id="resp_1"), USAGE, status, response_id="resp_2")
     assert meter.tokens == 3_000
     assert meter.usd == pytest.approx(2 * USAGE_USD)
+
+
+def test_a_response_whose_end_is_told_twice_is_charged_once() -> None:
+    meter = respond(respond(open_meter(), USAGE, response_id="resp_1"), USAGE, "cancelled", response_id="resp_1")
+    assert meter.tokens == 1_500
+    assert meter.usd == pytest.approx(USAGE_USD)
+    assert respond(meter, None, response_id="resp_1").usd is not None
+
+
+@pytest.mark.parametrize("response_id", [None, "", 7, ["resp_1"], "r" * 513])
+def test_a_response_without_a_name_is_charged_each_time(response_id: Any) -> None:
+    meter = respond(respond(open_meter(), USAGE, response_id=response_id), USAGE, response_id=response_id)
+    assert meter.tokens == 3_000
+
+
+def test_so_many_responses_are_remembered_as_charged_and_no_more() -> None:
+    meter = open_meter()
+    for number in range(3 * MAX_CHARGED):
+        respond(meter, USAGE, response_id=f"resp_{number}")
+    assert len(meter._charged) == MAX_CHARGED
+    assert meter.tokens == 3 * MAX_CHARGED * 1_500
 
 
 def test_images_have_a_price_of_their_own_or_none() -> None:

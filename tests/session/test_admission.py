@@ -177,7 +177,7 @@ class Calendar:
 
 async def test_when_the_days_money_is_spent_nobody_is_admitted_until_midnight_utc() -> None:
     calendar = Calendar()
-    money = DayMoney(1.0, now=calendar)
+    money = DayMoney(1.0, now=calendar, choose=Dice(0.0))
     money.spend(0.6)
     money.check()
     money.spend(0.4)
@@ -189,6 +189,29 @@ async def test_when_the_days_money_is_spent_nobody_is_admitted_until_midnight_ut
     assert not money.spent.is_set()
     money.spend(0.9)
     money.check()
+
+
+async def test_a_moment_before_midnight_nobody_is_told_to_come_back_at_once() -> None:
+    calendar = Calendar()
+    money = DayMoney(1.0, now=calendar, choose=Dice(0.0))
+    calendar.now += timedelta(minutes=59, seconds=59, milliseconds=999.9)
+    money.spend(1.0)
+    with pytest.raises(DayLimit) as caught:
+        money.check()
+    assert caught.value.retry_after_ms == 1_000
+
+
+async def test_whoever_waits_for_midnight_is_told_a_time_that_differs() -> None:
+    calendar = Calendar()
+    money = DayMoney(1.0, now=calendar)
+    money.spend(1.0)
+    told = set()
+    for _ in range(50):
+        with pytest.raises(DayLimit) as caught:
+            money.check()
+        told.add(caught.value.retry_after_ms or 0)
+    assert len(told) > 25
+    assert 3_600_000 <= min(told) <= max(told) <= 3_660_000
 
 
 async def test_yesterdays_money_does_not_count_today() -> None:
