@@ -158,16 +158,26 @@ The same in the URL strikes one connection: ?fault=drop@audio=800
 @click.option(
     "--port", metavar="PORT", default="8001", show_default=True, help="Port to listen on; 0 takes a free one."
 )
+@click.option(
+    "--profile",
+    type=click.Choice(["openai", "azure", "xai", "qwen", "localai", "speaches"]),
+    default="openai",
+    show_default=True,
+    help="The service to play: its path, its key, its dialect, its rates, and what it lacks.",
+)
 @click.option("--seed", metavar="N", default="0", show_default=True, help="Same seed, same conversation.")
 @click.option("--fault", "faults", metavar="SPEC", default="", help="Faults to play (below).")
 @click.option("--key", metavar="KEY", help="Accept only this key; without it, any.")
 @click.option("--log-level", metavar="LEVEL", default="info", show_default=True, help=help_for("log_level"))
 @click.option("--log-format", metavar="FORMAT", default="text", show_default=True, help=help_for("log_format"))
-def simulate(host: str, port: str, seed: str, faults: str, key: str | None, log_level: str, log_format: str) -> None:
+def simulate(
+    host: str, port: str, profile: str, seed: str, faults: str, key: str | None, log_level: str, log_format: str
+) -> None:
     """Run the simulator alone: a Realtime API in a box.
 
     It needs no network and no key, costs nothing and leaves nothing to chance: it repeats what it hears and answers
-    typed text aloud. Anything that speaks the Realtime API can connect to it.
+    typed text aloud. Anything that speaks the Realtime API can connect to it. It plays OpenAI's service, or with
+    --profile one of those that are like it and are not the same.
     """
     config = Config(
         host=check("host", host, "--host"),
@@ -183,7 +193,7 @@ def simulate(host: str, port: str, seed: str, faults: str, key: str | None, log_
 
     from relay.simulator import SimulatorOptions, serve_simulator
 
-    options = SimulatorOptions(seed=config.simulator_seed, faults=config.simulator_faults, key=key or None)
+    options = SimulatorOptions(profile, config.simulator_seed, config.simulator_faults, key or None)
     server = partial(serve_simulator, options, host=config.host, port=config.port)
     _run(partial(_until_signal, server), config.host, config.port)
 

@@ -6,7 +6,10 @@ and sabotage.py alone. It shares no code with the rest of relay but its log, so 
 the other.
 
 Where to look: what is accepted - schema.py; what can go wrong on purpose - faults.py; what it answers - answers.py;
-what it takes for speech - turns.py.
+what it takes for speech - turns.py; the services that it can play, and what is different about each - faces.py.
+
+There is one machine, and it speaks GA. Another dialect is spoken by an edge around it (edge.py), so a service costs its
+differences and no more.
 """
 
 from __future__ import annotations

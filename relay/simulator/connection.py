@@ -15,11 +15,12 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from relay.simulator.conversation import Event
+from relay.simulator.edge import Edge
 from relay.simulator.faults import Fault, Script
 from relay.simulator.gate import Denied, wrong_key
-from relay.simulator.ids import Ids
-from relay.simulator.sabotage import NOT_A_FRAME, FaultyStream, flood_events, malformed
-from relay.simulator.session import Ending, Session, refused
+from relay.simulator.messages import Ending, refused
+from relay.simulator.sabotage import NOT_A_FRAME, FaultyStream, flood_events, malformed, undecodable_delta
+from relay.simulator.session import Session
 
 SEND_DEADLINE_S = 10.0
 CLOSE_DEADLINE_S = 0.8
@@ -31,8 +32,8 @@ OUTBOX_EVENTS = 1_024
 OUTBOX_BYTES = 64 * 1024 * 1024
 
 
-# An event and the text that is sent for it, or the end.
-Queued = tuple[Event, str] | Ending
+# An event of the session's and the texts that are sent for it, or the end.
+Queued = tuple[Event, list[str]] | Ending
 
 
 class _Over(Exception):
@@ -40,13 +41,13 @@ class _Over(Exception):
 
 
 class Connection:
-    """Runs one session over one WebSocket until either side ends it."""
+    """Runs one session over one WebSocket until either side ends it. `edge` puts into words what the client gets."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: FaultyStream, script: Script, ids: Ids) -> None:
+    def __init__(self, websocket: WebSocketConnection, stream: FaultyStream, script: Script, edge: Edge) -> None:
         self._websocket = websocket
         self._stream = stream
         self._script = script
-        self._ids = ids
+        self._edge = edge
         self._session: Session | None = None
         self._queued_bytes = 0
         self._drained = trio.Event()
@@ -66,7 +67,7 @@ class Connection:
         try:
             self._session = session = admit()
         except Denied as denied:
-            await self._queue(outbox, [refused(denied.refusal)])
+            await self._queue(outbox, [refused(denied.refusal)] if denied.is_told else [])
             await outbox.send(Ending(denied.close_code, denied.refusal.close_reason))
             return
         events = session.open()
@@ -84,9 +85,9 @@ class Connection:
         for each in events:
             while self._queued_bytes > OUTBOX_BYTES:
                 await self._drained.wait()
-            text = self._encoded(each)
-            self._queued_bytes += len(text)
-            await outbox.send((each, text))
+            texts = self._encoded(each)
+            self._queued_bytes += sum(map(len, texts))
+            await outbox.send((each, texts))
 
     async def _write(self, outbox: trio.MemoryReceiveChannel[Queued]) -> None:
         await self._strike(self._script.at("open"))
@@ -94,12 +95,13 @@ class Connection:
             if isinstance(queued, Ending):
                 await self._close(queued)
                 return
-            sent, text = queued
-            await self._send(text)
-            self._queued_bytes -= len(text)
+            said, texts = queued
+            for text in texts:
+                await self._send(text)
+                self._queued_bytes -= len(text)
             self._drained.set()
             self._drained = trio.Event()
-            await self._strike(self._script.after(sent))
+            await self._strike(self._script.after(said))
 
     async def _ping(self) -> None:
         while True:
@@ -115,10 +117,15 @@ class Connection:
         if deadline.cancelled_caught:
             await self._cut()
 
-    def _encoded(self, sent: Event) -> str:
-        """What the session has named already keeps its name."""
-        sent["event_id"] = sent["event_id"] or self._ids.new("event")
-        return msgspec.json.encode(sent).decode()
+    async def _say(self, event: Event) -> None:
+        for text in self._encoded(event):
+            await self._send(text)
+
+    def _encoded(self, said: Event) -> list[str]:
+        """In the edge's words. What the session has named already keeps its name."""
+        shown = self._edge.outgoing(said)
+        named = [each | {"event_id": self._edge.ids.new("event")} if each["event_id"] == "" else each for each in shown]
+        return [msgspec.json.encode(each).decode() for each in named]
 
     async def _close(self, ending: Ending) -> None:
         with trio.move_on_after(CLOSE_DEADLINE_S):
@@ -136,7 +143,7 @@ class Connection:
 
     async def _unauthorized(self, _: Fault) -> None:
         denied = wrong_key()
-        await self._send(self._encoded(refused(denied.refusal)))
+        await self._say(refused(denied.refusal))
         await self._close(Ending(denied.close_code, denied.refusal.close_reason))
 
     async def _drop(self, _: Fault) -> None:
@@ -149,21 +156,22 @@ class Connection:
 
     async def _flood(self, fault: Fault) -> None:
         for each in flood_events(fault.number):
-            await self._send(self._encoded(each))
+            await self._say(each)
 
     async def _expire(self, _: Fault) -> None:
         assert self._session is not None, "faults.py lets no session expire before it began"
         for each in self._session.expire():
-            await self._send(self._encoded(each))
+            await self._say(each)
         assert self._session.ended is not None
         await self._close(self._session.ended)
 
     async def _malformed(self, fault: Fault) -> None:
-        message = malformed(fault.argument)
         if fault.argument == "frame":
             await self._stream.send_all(NOT_A_FRAME)
+        elif fault.argument == "base64":
+            await self._say(undecodable_delta())
         else:
-            await self._send(message)
+            await self._send(malformed(fault.argument))
 
     async def _close_by_script(self, fault: Fault) -> None:
         await self._close(Ending(fault.number, fault.rest))

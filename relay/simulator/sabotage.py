@@ -59,9 +59,7 @@ def malformed(kind: str) -> str | bytes:
         return '{"type":"response.done","response":'
     if kind == "type":
         return '{"event_id":"event_malformed"}'
-    if kind == "huge":
-        return msgspec.json.encode(event("response.output_text.delta", delta="x" * HUGE_BYTES)).decode()
-    return msgspec.json.encode(_undecodable_delta()).decode()
+    return msgspec.json.encode(event("response.output_text.delta", delta="x" * HUGE_BYTES)).decode()
 
 
 def flood_events(count: int) -> Iterator[Event]:
@@ -71,7 +69,8 @@ def flood_events(count: int) -> Iterator[Event]:
         yield event("simulator.flood", number=number, padding=padding)
 
 
-def _undecodable_delta() -> Event:
+def undecodable_delta() -> Event:
+    """An event in order, but for its audio."""
     return event(
         "response.output_audio.delta",
         response_id="resp_malformed",

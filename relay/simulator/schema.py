@@ -2,10 +2,12 @@
 
 Read it beside the API reference; the nested objects stand in the reference's order, smallest first. Who breaks one of
 these tables gets a `Refusal`, worded by checks.py. Anything that is not here does not exist: a beta field is an
-unknown parameter.
+unknown parameter. Items of the conversation are in schema_items.py.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from relay.simulator.checks import (
     Check,
@@ -24,6 +26,7 @@ from relay.simulator.checks import (
     tagged,
     text,
 )
+from relay.simulator.schema_items import ITEM, RESPONSE_INPUT
 
 MODELS = (
     "gpt-realtime",
@@ -65,25 +68,7 @@ INPUT_ITEMS_MAX = 128
 METADATA_PAIRS_MAX, METADATA_KEY_MAX, METADATA_VALUE_MAX = 16, 64, 512
 
 # --- audio ------------------------------------------------------------------------------------------------------------
-AUDIO_FORMAT = tagged(
-    "type",
-    {
-        "audio/pcm": record({"type": text(), "rate": exactly(24_000)}, ("type",)),
-        "audio/pcmu": record({"type": text()}, ("type",)),
-        "audio/pcma": record({"type": text()}, ("type",)),
-    },
-)
 NOISE_REDUCTION = record({"type": one_of("near_field", "far_field"), "strength": number(0, 1)})
-TRANSCRIPTION = record(
-    {
-        "delay": one_of("minimal", "low", "medium", "high", "xhigh"),
-        "keywords": array(text()),
-        "language": text(),
-        "languages": array(text()),
-        "model": one_of(*TRANSCRIPTION_MODELS),
-        "prompt": text(),
-    }
-)
 TURN_DETECTION = tagged(
     "type",
     {
@@ -110,21 +95,6 @@ TURN_DETECTION = tagged(
         ),
     },
 )
-VOICE = object_or(record({"id": text(at_least=1)}, ("id",)), one_of(*VOICES))
-AUDIO = record(
-    {
-        "input": record(
-            {
-                "format": AUDIO_FORMAT,
-                "noise_reduction": NOISE_REDUCTION,
-                "transcription": TRANSCRIPTION,
-                "turn_detection": TURN_DETECTION,
-            }
-        ),
-        "output": record({"format": AUDIO_FORMAT, "speed": number(0.25, 1.5), "voice": VOICE}),
-    }
-)
-
 # --- tools, prompts and the rest of a session -------------------------------------------------------------------------
 TOOL_FILTER = record({"read_only": boolean, "tool_names": array(text())})
 TOOL = tagged(
@@ -229,113 +199,12 @@ SHARED_WITH_RESPONSES: dict[str, Check] = {
     "tool_choice": TOOL_CHOICE,
     "tools": array(TOOL, TOOLS_MAX),
 }
-SESSION = record(
-    SHARED_WITH_RESPONSES
-    | {
-        "type": one_of("realtime", "transcription"),
-        "audio": AUDIO,
-        "include": array(one_of("item.input_audio_transcription.logprobs")),
-        "model": text(),
-        "tracing": TRACING,
-        "truncation": TRUNCATION,
-    },
-    ("type",),
-)
-
-# --- conversation items -----------------------------------------------------------------------------------------------
-ITEM_COMMON: dict[str, Check] = {
-    "type": text(),
-    "id": text(at_least=1),
-    "object": one_of("realtime.item"),
-    "status": one_of("completed", "incomplete", "in_progress"),
+OTHER_SETTINGS: dict[str, Check] = {
+    "include": array(one_of("item.input_audio_transcription.logprobs")),
+    "model": text(),
+    "tracing": TRACING,
+    "truncation": TRUNCATION,
 }
-INPUT_TEXT = record({"type": text(), "text": text()}, ("type", "text"))
-USER_CONTENT = tagged(
-    "type",
-    {
-        "input_text": INPUT_TEXT,
-        "input_audio": record({"type": text(), "audio": text(), "transcript": text()}, ("type", "audio")),
-        "input_image": record(
-            {"type": text(), "image_url": text(), "detail": one_of("auto", "low", "high")}, ("type", "image_url")
-        ),
-    },
-)
-ASSISTANT_CONTENT = tagged(
-    "type",
-    {
-        "output_text": record({"type": text(), "text": text()}, ("type", "text")),
-        "output_audio": record({"type": text(), "audio": text(), "transcript": text()}, ("type",)),
-    },
-)
-
-
-def _message(content: Check) -> Check:
-    return record(ITEM_COMMON | {"role": text(), "content": array(content)}, ("type", "role", "content"))
-
-
-MESSAGE = tagged(
-    "role",
-    {
-        "system": _message(tagged("type", {"input_text": INPUT_TEXT})),
-        "user": _message(USER_CONTENT),
-        "assistant": _message(ASSISTANT_CONTENT),
-    },
-)
-MCP_COMMON: dict[str, Check] = {"type": text(), "id": text(at_least=1)}
-MCP_TOOL = record(
-    {"input_schema": anything, "name": text(), "annotations": anything, "description": text()}, ("input_schema", "name")
-)
-MCP_ERROR = tagged(
-    "type",
-    {
-        "protocol_error": record({"type": text(), "code": integer(), "message": text()}, ("type", "code", "message")),
-        "tool_execution_error": record({"type": text(), "message": text()}, ("type", "message")),
-        "http_error": record({"type": text(), "code": integer(), "message": text()}, ("type", "code", "message")),
-    },
-)
-ITEM_KINDS = {
-    "message": MESSAGE,
-    "function_call": record(
-        ITEM_COMMON | {"name": text(), "arguments": text(), "call_id": text()}, ("type", "name", "arguments")
-    ),
-    "function_call_output": record(ITEM_COMMON | {"call_id": text(), "output": text()}, ("type", "call_id", "output")),
-    "mcp_approval_request": record(
-        MCP_COMMON | {"arguments": text(), "name": text(), "server_label": text()},
-        ("type", "id", "arguments", "name", "server_label"),
-    ),
-    "mcp_approval_response": record(
-        MCP_COMMON | {"approval_request_id": text(), "approve": boolean, "reason": text()},
-        ("type", "id", "approval_request_id", "approve"),
-    ),
-    "mcp_call": record(
-        MCP_COMMON
-        | {
-            "approval_request_id": text(),
-            "arguments": text(),
-            "error": MCP_ERROR,
-            "name": text(),
-            "output": text(),
-            "server_label": text(),
-        },
-        ("type", "id", "arguments", "name", "server_label"),
-    ),
-    "mcp_list_tools": record(
-        MCP_COMMON | {"server_label": text(), "tools": array(MCP_TOOL)}, ("type", "server_label", "tools")
-    ),
-}
-ITEM = tagged("type", ITEM_KINDS)
-RESPONSE_INPUT = tagged(
-    "type", ITEM_KINDS | {"item_reference": record({"type": text(), "id": text(at_least=1)}, ("type", "id"))}
-)
-RESPONSE = record(
-    SHARED_WITH_RESPONSES
-    | {
-        "audio": record({"output": record({"format": AUDIO_FORMAT, "voice": VOICE})}),
-        "conversation": one_of("auto", "none"),
-        "input": array(RESPONSE_INPUT, INPUT_ITEMS_MAX),
-        "metadata": mapping(text(METADATA_VALUE_MAX), METADATA_PAIRS_MAX, METADATA_KEY_MAX),
-    }
-)
 
 # --- client events ----------------------------------------------------------------------------------------------------
 EVENT_ID = text(EVENT_ID_LETTERS_MAX)
@@ -346,15 +215,90 @@ def _event(required: dict[str, Check] | None = None, **optional: Check) -> Check
     return record({"type": text(), "event_id": EVENT_ID, **required, **optional}, ("type", *required))
 
 
-CLIENT_EVENTS: dict[str, Check] = {
-    "session.update": _event({"session": SESSION}),
-    "input_audio_buffer.append": _event({"audio": text()}),
-    "input_audio_buffer.commit": _event(),
-    "input_audio_buffer.clear": _event(),
-    "conversation.item.create": _event({"item": ITEM}, previous_item_id=nullable(text())),
-    "conversation.item.truncate": _event({"item_id": text(), "content_index": integer(), "audio_end_ms": integer()}),
-    "conversation.item.delete": _event({"item_id": text()}),
-    "conversation.item.retrieve": _event({"item_id": text()}),
-    "response.create": _event(response=RESPONSE),
-    "response.cancel": _event(response_id=text()),
-}
+OPENAI_RATE, OPENAI_VOICE = exactly(24_000), one_of(*VOICES)
+OPENAI_TRANSCRIPTION = one_of(*TRANSCRIPTION_MODELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values in which services that speak GA differ: OpenAI's, unless said otherwise."""
+
+    pcm_rate_hz: Check = OPENAI_RATE
+    voice: Check = OPENAI_VOICE
+    transcription_model: Check = OPENAI_TRANSCRIPTION
+
+    @property
+    def format(self) -> Check:
+        """How audio is written on the wire."""
+        kinds = {
+            "audio/pcm": record({"type": text(), "rate": self.pcm_rate_hz}, ("type",)),
+            "audio/pcmu": record({"type": text()}, ("type",)),
+            "audio/pcma": record({"type": text()}, ("type",)),
+        }
+        return tagged("type", kinds)
+
+    @property
+    def any_voice(self) -> Check:
+        """A voice of the service's, or one that was made for the customer."""
+        return object_or(record({"id": text(at_least=1)}, ("id",)), self.voice)
+
+    @property
+    def transcription(self) -> Check:
+        """How what the user says is written down."""
+        return record(
+            {
+                "delay": one_of("minimal", "low", "medium", "high", "xhigh"),
+                "keywords": array(text()),
+                "language": text(),
+                "languages": array(text()),
+                "model": self.transcription_model,
+                "prompt": text(),
+            }
+        )
+
+
+def client_events(values: Values) -> dict[str, Check]:
+    """Every client event of GA, by its type."""
+    return {
+        "session.update": _event({"session": session(values)}),
+        "input_audio_buffer.append": _event({"audio": text()}),
+        "input_audio_buffer.commit": _event(),
+        "input_audio_buffer.clear": _event(),
+        "conversation.item.create": _event({"item": ITEM}, previous_item_id=nullable(text())),
+        "conversation.item.truncate": _event(
+            {"item_id": text(), "content_index": integer(), "audio_end_ms": integer()}
+        ),
+        "conversation.item.delete": _event({"item_id": text()}),
+        "conversation.item.retrieve": _event({"item_id": text()}),
+        "response.create": _event(response=response(values)),
+        "response.cancel": _event(response_id=text()),
+    }
+
+
+def session(values: Values) -> Check:
+    """A `session.update`'s session."""
+    heard = {
+        "format": values.format,
+        "noise_reduction": NOISE_REDUCTION,
+        "transcription": values.transcription,
+        "turn_detection": TURN_DETECTION,
+    }
+    said = {"format": values.format, "speed": number(0.25, 1.5), "voice": values.any_voice}
+    audio = record({"input": record(heard), "output": record(said)})
+    fields = SHARED_WITH_RESPONSES | OTHER_SETTINGS
+    return record(fields | {"type": one_of("realtime", "transcription"), "audio": audio}, ("type",))
+
+
+def response(values: Values) -> Check:
+    """A `response.create`'s response."""
+    said = record({"format": values.format, "voice": values.any_voice})
+    fields = {
+        "audio": record({"output": said}),
+        "conversation": one_of("auto", "none"),
+        "input": array(RESPONSE_INPUT, INPUT_ITEMS_MAX),
+        "metadata": mapping(text(METADATA_VALUE_MAX), METADATA_PAIRS_MAX, METADATA_KEY_MAX),
+    }
+    return record(SHARED_WITH_RESPONSES | fields)
+
+
+CLIENT_EVENTS = client_events(Values())

@@ -16,8 +16,10 @@ from trio_websocket import WebSocketRequest, wrap_server_stream
 from relay.log import get_logger
 from relay.simulator import faults
 from relay.simulator.connection import STALL_S_MAX, Connection
+from relay.simulator.edge import Edge
+from relay.simulator.faces import FACES, Face
 from relay.simulator.faults import FaultSpecError, Roll, Script
-from relay.simulator.gate import PATH, Handshake, HttpRefusal
+from relay.simulator.gate import Handshake, HttpRefusal
 from relay.simulator.ids import Ids
 from relay.simulator.sabotage import FaultyStream
 from relay.simulator.session import Session
@@ -34,8 +36,10 @@ log = get_logger(__name__)
 @dataclass(frozen=True)
 class SimulatorOptions:
     """`pace` is how many times faster than real time it answers; `key` the only API key accepted, None for any;
-    `faults` strike every connection (language: faults.py; FaultSpecError if it cannot be read)."""
+    `faults` strike every connection (language: faults.py; FaultSpecError if it cannot be read); `profile` the service
+    that it plays, one of faces.FACES."""
 
+    profile: str = "openai"
     seed: int = 0
     faults: str = ""
     key: str | None = field(default=None, repr=False)
@@ -50,12 +54,15 @@ async def serve_simulator(
     port: int = 0,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled. `task_status.started` gets the URL to connect to, e.g. ws://127.0.0.1:8001/v1/realtime."""
+    """Serve until cancelled. `task_status.started` gets the URL to connect to, e.g. ws://127.0.0.1:8001/v1/realtime.
+
+    ValueError for a profile that it cannot play.
+    """
     simulator = Simulator(options or SimulatorOptions())
     listeners = await trio.open_tcp_listeners(port, host=host)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(trio.serve_listeners, simulator.handle, listeners))
-        task_status.started(f"ws://{_authority(listeners[0])}{PATH}")
+        task_status.started(f"ws://{_authority(listeners[0])}{simulator.face.path}")
 
 
 def _authority(listener: trio.SocketListener) -> str:
@@ -67,6 +74,9 @@ class Simulator:
     """What all connections share: the options, and a count of connections."""
 
     def __init__(self, options: SimulatorOptions) -> None:
+        if options.profile not in FACES:
+            raise ValueError(f"unknown profile {options.profile!r}; known are {', '.join(FACES)}")
+        self.face: Face = FACES[options.profile]
         self._options = options
         self._faults = faults.parse(options.faults)
         self._roll = Roll()
@@ -109,12 +119,11 @@ class Simulator:
         with trio.move_on_after(HANDSHAKE_DEADLINE_S) as deadline:
             websocket = await request.accept(subprotocol=handshake.subprotocol)
         if not deadline.cancelled_caught:
-            ids = Ids(f"{self._options.seed}:{number}")
-            await Connection(websocket, stream, script, ids).run(partial(self._admit, handshake, ids))
+            edge = self.face.edge(Ids(f"{self._options.seed}:{number}"))
+            await Connection(websocket, stream, script, edge).run(partial(self._admit, handshake, edge))
 
     def _script(self, handshake: Handshake) -> Script:
-        if handshake.path != PATH:
-            raise HttpRefusal(404, f"The simulator serves {PATH}.")
+        handshake.knock(self._options.key, self.face)
         if self._open > CONNECTIONS_MAX:
             raise HttpRefusal(503, "Too many connections.", retry_after_s="1")
         try:
@@ -130,12 +139,14 @@ class Simulator:
                 raise HttpRefusal(503, "The stall is over.")
             raise HttpRefusal(fault.number, "A scripted fault.", retry_after_s=fault.rest)
 
-    def _admit(self, handshake: Handshake, ids: Ids) -> Session:
+    def _admit(self, handshake: Handshake, edge: Edge) -> Session:
         return Session(
-            handshake.admit(self._options.key),
-            ids,
+            handshake.admit(self._options.key, self.face),
+            edge.ids,
             now_s=trio.current_time(),
             unix_s=time.time(),
             max_session_s=self._options.max_session_s,
             pace=self._options.pace,
+            edge=edge,
+            terms=self.face.terms,
         )

@@ -11,19 +11,19 @@ response, a transcription - are generators on a timeline.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from relay.simulator import schema, settings
+from relay.simulator import settings
 from relay.simulator.answers import Call, Utterance, answers
-from relay.simulator.checks import Refusal, unsupported
+from relay.simulator.checks import Refusal
 from relay.simulator.conversation import Conversation, Event, Item, decode_base64, event, item_from_client
 from relay.simulator.ear import Ear, SpeechStarted, SpeechStopped
+from relay.simulator.edge import Edge, kind_of
 from relay.simulator.ids import Ids
-from relay.simulator.pcm import from_wire
+from relay.simulator.messages import Ending, parsed, refused
+from relay.simulator.pcm import Intake
 from relay.simulator.responses import Response
+from relay.simulator.terms import Terms
 from relay.simulator.timeline import Run, Steps, Timeline
 from relay.simulator.transcripts import transcription
 from relay.simulator.usage import Meter
@@ -34,29 +34,37 @@ RUNS_MAX = 32
 STILL_THERE = "Are you still there?"
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Close the connection with this."""
-
-    code: int
-    reason: str
-
-
 class Session:
-    """The protocol, for one client. `pace` is how many times faster than real time it speaks."""
+    """The protocol, for one client. `pace` is how many times faster than real time it speaks.
+
+    `edge` hears the client first (edge.py); what the session says is in GA's words, and its driver takes it to the
+    edge. `terms` are those of the service that is played.
+    """
 
     def __init__(
-        self, model: str, ids: Ids, *, now_s: float, unix_s: float, max_session_s: float = 3600.0, pace: float = 8.0
+        self,
+        model: str,
+        ids: Ids,
+        *,
+        now_s: float,
+        unix_s: float,
+        max_session_s: float = 3600.0,
+        pace: float = 8.0,
+        edge: Edge | None = None,
+        terms: Terms | None = None,
     ) -> None:
         self.ended: Ending | None = None
         self._ids = ids
+        self._edge = edge or Edge(ids)
+        self._terms = terms or Terms()
         self._now_s = now_s
         self._pace = pace
         self._max_session_s = max_session_s
         self._expires_s = now_s + max_session_s
-        self._settings = settings.initial(ids.new("sess"), model, int(unix_s + max_session_s))
-        self._conversation = Conversation(ids.new("conv"))
+        self._settings = settings.initial(ids.new("sess"), model, int(unix_s + max_session_s), self._terms)
+        self._conversation = Conversation(self._edge.conversation_id)
         self._ear = Ear(self._turn_detection)
+        self._intake = Intake(self._settings["audio"]["input"]["format"])
         self._meter = Meter()
         self._timeline = Timeline()
         self._responses: dict[Run, Response] = {}
@@ -71,6 +79,9 @@ class Session:
     def open(self) -> list[Event]:
         """The first event."""
         self._emit(event("session.created", session=dict(self._settings)))
+        background = self._edge.background()
+        if background is not None:
+            self._start(background)
         return self._taken()
 
     def receive(self, message: str | bytes, now_s: float) -> list[Event]:
@@ -78,9 +89,12 @@ class Session:
         self._now_s = now_s
         event_id: str | None = None
         try:
-            sent = _parsed(message)
+            sent = parsed(message)
             event_id = sent["event_id"] if isinstance(sent.get("event_id"), str) else None
-            self._obey(sent)
+            understood, answered = self._edge.incoming(sent)
+            self._emit(*answered)
+            if understood is not None:
+                self._obey(understood)
         except Refusal as refusal:
             self._emit(refused(refusal, event_id))
         return self._taken()
@@ -122,16 +136,13 @@ class Session:
 
     # --- client events --------------------------------------------------------------------------------------------
     def _obey(self, sent: dict[str, Any]) -> None:
-        kind = sent.get("type")
-        if not isinstance(kind, str):
-            raise Refusal("invalid_event", "Missing required parameter: 'type'.", "type")
-        if kind not in schema.CLIENT_EVENTS:
-            raise unsupported(kind, "type", list(schema.CLIENT_EVENTS))
-        _HANDLERS[kind](self, schema.CLIENT_EVENTS[kind](sent, ""))
+        kind = kind_of(sent, list(self._terms.client_events))
+        _HANDLERS[kind](self, self._terms.client_events[kind](sent, ""))
 
     def _update_session(self, sent: dict[str, Any]) -> None:
         self._settings = settings.updated(self._settings, sent["session"], has_spoken=self._has_spoken)
         self._ear.configure(self._turn_detection)
+        self._intake.configure(self._settings["audio"]["input"]["format"])
         self._emit(event("session.updated", session=dict(self._settings)))
 
     def _append(self, sent: dict[str, Any]) -> None:
@@ -140,7 +151,7 @@ class Session:
             message = f"Invalid 'audio': at most {APPEND_BYTES_MAX} bytes are accepted, got {len(raw)}."
             raise Refusal("invalid_value", message, "audio")
         try:
-            pcm = from_wire(raw, self._settings["audio"]["input"]["format"])
+            pcm = self._intake.feed(raw)
         except ValueError as error:
             raise Refusal("invalid_value", f"Invalid 'audio': {error}.", "audio") from None
         for moment in self._ear.append(pcm, echo=self._now_s < self._playing_until_s):
@@ -334,30 +345,6 @@ class Session:
         )
         self._take_turn(item_id, b"")
         self._respond_by_itself([Utterance(STILL_THERE, speak(STILL_THERE))])
-
-
-def refused(refusal: Refusal, event_id: str | None = None) -> Event:
-    """An `error` event; `event_id` is the client's."""
-    error = {
-        "type": refusal.kind,
-        "code": refusal.code,
-        "message": refusal.message,
-        "param": refusal.param,
-        "event_id": event_id,
-    }
-    return event("error", error=error)
-
-
-def _parsed(message: str | bytes) -> dict[str, Any]:
-    if isinstance(message, bytes):
-        raise Refusal("invalid_event", "Invalid event: binary frames are not supported.")
-    try:
-        sent = msgspec.json.decode(message)
-    except (msgspec.DecodeError, RecursionError):
-        raise Refusal("invalid_json", "The message is not valid JSON.") from None
-    if not isinstance(sent, dict):
-        raise Refusal("invalid_event", "The message is not a JSON object.")
-    return sent
 
 
 _HANDLERS: dict[str, Callable[[Session, dict[str, Any]], None]] = {

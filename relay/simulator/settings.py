@@ -14,6 +14,7 @@ from typing import Any
 
 from relay.simulator.checks import Refusal
 from relay.simulator.pcm import PCM
+from relay.simulator.terms import Terms
 
 Settings = dict[str, Any]
 
@@ -41,7 +42,7 @@ DEFAULTS = {
 }
 
 
-def initial(session_id: str, model: str, expires_at_unix_s: int) -> Settings:
+def initial(session_id: str, model: str, expires_at_unix_s: int, terms: Terms) -> Settings:
     """The session as `session.created` shows it."""
     return {
         "type": "realtime",
@@ -62,12 +63,12 @@ def initial(session_id: str, model: str, expires_at_unix_s: int) -> Settings:
         "expires_at": expires_at_unix_s,
         "audio": {
             "input": {
-                "format": PCM,
+                "format": terms.input_format,
                 "transcription": None,
                 "noise_reduction": None,
                 "turn_detection": SERVER_VAD,
             },
-            "output": {"format": PCM, "voice": "marin", "speed": 1.0},
+            "output": {"format": terms.output_format, "voice": terms.voice, "speed": 1.0},
         },
     }
 

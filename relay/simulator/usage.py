@@ -110,12 +110,21 @@ class Meter:
             self._remaining += (now_s - self._measured_s) * per_second
         self._measured_s = now_s
         self._remaining = max(0.0, min(float(TOKENS_PER_MINUTE), self._remaining) - tokens)
-        missing = TOKENS_PER_MINUTE - self._remaining
-        return [
-            {
-                "name": "tokens",
-                "limit": TOKENS_PER_MINUTE,
-                "remaining": int(self._remaining),
-                "reset_seconds": round(missing / per_second, 3),
-            }
-        ]
+        return _limits(self._remaining)
+
+
+def full_limits() -> list[dict[str, Any]]:
+    """The `rate_limits` before anything was drawn."""
+    return _limits(TOKENS_PER_MINUTE)
+
+
+def _limits(remaining: float) -> list[dict[str, Any]]:
+    missing = TOKENS_PER_MINUTE - remaining
+    return [
+        {
+            "name": "tokens",
+            "limit": TOKENS_PER_MINUTE,
+            "remaining": int(remaining),
+            "reset_seconds": round(missing * 60 / TOKENS_PER_MINUTE, 3),
+        }
+    ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relay.simulator.checks import listing, quote
-from relay.simulator.session import Ending
+from relay.simulator.messages import Ending
 from tests.simulator import facts
 from tests.simulator.client import Client, base64_of, error_of, kinds
 

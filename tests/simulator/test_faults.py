@@ -7,7 +7,7 @@ import json
 import pytest
 
 from relay.simulator.faults import Fault, FaultSpecError, Roll, Script, parse
-from relay.simulator.sabotage import FLOOD_EVENT_BYTES, HUGE_BYTES, flood_events, malformed
+from relay.simulator.sabotage import FLOOD_EVENT_BYTES, HUGE_BYTES, flood_events, malformed, undecodable_delta
 from tests.simulator.client import base64_of
 
 
@@ -93,7 +93,7 @@ def test_malformed_messages_are_what_they_say() -> None:
     assert isinstance(malformed("binary"), bytes)
     assert "type" not in json.loads(malformed("type"))
     assert len(malformed("huge")) > HUGE_BYTES
-    assert json.loads(malformed("base64"))["type"] == "response.output_audio.delta"
+    assert undecodable_delta()["type"] == "response.output_audio.delta"
 
 
 def test_a_flood_is_of_events_that_nobody_knows() -> None:
