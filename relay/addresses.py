@@ -85,11 +85,11 @@ def check_origin(origin: str) -> str:
     return origin
 
 
-def loopback_origins(host: str, port: int) -> frozenset[str]:
-    """Give the origins of a page that this machine itself serves over http at `port`."""
+def loopback_origins(scheme: str, host: str, port: int) -> frozenset[str]:
+    """Give the origins of a page that this machine itself serves at `port`; `scheme` is http or https."""
     names = {"127.0.0.1", "localhost", "[::1]", f"[{host.lower()}]" if ":" in host else host.lower()}
-    suffix = "" if port == _DEFAULT_PORTS["http"] else f":{port}"
-    return frozenset(f"http://{name}{suffix}" for name in names)
+    suffix = "" if port == _DEFAULT_PORTS[scheme] else f":{port}"
+    return frozenset(f"{scheme}://{name}{suffix}" for name in names)
 
 
 def _port(text: str | None, scheme: str) -> int:

@@ -91,6 +91,8 @@ def commands() -> None:
 @setting("host", "ADDRESS", "Where it listens")
 @setting("port", "PORT", "Where it listens")
 @setting("allow_origin", "ORIGIN", "Where it listens", multiple=True)
+@setting("tls_certificate_file", "PATH", "Where it listens")
+@setting("tls_key_file", "PATH", "Where it listens")
 @setting("max_sessions", "N", "Where it listens")
 @setting(
     "upstream",

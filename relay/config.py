@@ -78,6 +78,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(max_length=100, description="Origin of a page that may connect, exactly; may be repeated."),
     ] = ()
+    tls_certificate_file: Annotated[
+        str, Meta(max_length=4096, description="File with the certificate and its chain, PEM: relay then serves https.")
+    ] = ""
+    tls_key_file: Annotated[str, Meta(max_length=4096, description="File with the certificate's key, PEM.")] = ""
     upstream: Annotated[
         str,
         Meta(max_length=2000, description="simulator, openai, or the URL of a server that speaks the Realtime API."),
@@ -154,6 +158,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     simulator_faults: Annotated[str, Meta(max_length=1_000, pattern=r"^[ -~]*$")] = ""
 
     @property
+    def scheme(self) -> Literal["http", "https"]:
+        """Say what the page is served over."""
+        return "https" if self.tls_certificate_file else "http"
+
+    @property
     def limits_money(self) -> bool:
         """Whether what a session costs has to be known, because a limit depends on it."""
         return bool(self.max_usd or self.max_usd_per_day)
@@ -213,7 +222,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def allowed_origins(self, port: int) -> frozenset[str]:
         """Give the Origin values that may connect, exact. `port` is the one listened on, also if `port` is 0 here."""
-        own = loopback_origins(self.host, port) if is_loopback(self.host) else frozenset[str]()
+        own = loopback_origins(self.scheme, self.host, port) if is_loopback(self.host) else frozenset[str]()
         return own | frozenset(self.allow_origin)
 
 

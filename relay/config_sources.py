@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -24,6 +24,7 @@ from relay.prices import price_table
 
 INSTRUCTIONS_LIMIT_BYTES = 65_536  # 16,384 tokens, which is what the API takes, at about 4 bytes each
 FILE_LIMIT_BYTES = 1_048_576
+_TLS_FILES = ("tls_certificate_file", "tls_key_file")
 
 
 def check(field: str, text: str, source: str) -> Any:
@@ -43,7 +44,10 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     given = _merged(file, env, flags)
     values = {name: _checked(name, one) for name, one in given.items()}
     if values.get("instructions_file"):
-        values["instructions"] = _read_instructions(values["instructions_file"], given["instructions_file"])
+        values["instructions"] = _read_instructions(given["instructions_file"])
+    for name in _TLS_FILES:
+        if values.get(name):
+            values[name] = str(given[name].path)
     for name, key in ENVIRONMENT_ONLY.items():
         values[name] = _secret(environ, key)
     config = with_profile_defaults(Config(**values), given)
@@ -58,6 +62,11 @@ class _Given(NamedTuple):
     source: str
     is_text: bool = False
     folder: Path = Path()
+
+    @property
+    def path(self) -> Path:
+        """The value as a path: one in the configuration file counts from that file's folder."""
+        return self.folder / Path(self.value).expanduser()
 
     def wrong(self, problem: str) -> ConfigError:
         return ConfigError(f"{self.source}: {problem}")
@@ -164,10 +173,8 @@ def _check_together(config: Config, given: _Layer) -> None:
         raise wrong(name, problem)
     if config.upstream_kind != "simulator" and not config.openai_api_key and _is_openai_url(config.upstream_url):
         raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
-    if not is_loopback(config.host) and not config.allow_origin:
-        raise wrong("host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)")
-    if not is_loopback(config.host) and (missing := _missing_limits(config)):
-        raise wrong("host", f"{config.host} can be reached from outside; set {missing} (docs/limits.md)")
+    for name, problem in _listening_problems(config):
+        raise wrong(name, problem)
     for name, model in _unpriced(config).items():
         price = f"no price is known for {_printable(model)} as of {price_table().as_of}"
         raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
@@ -176,6 +183,17 @@ def _check_together(config: Config, given: _Layer) -> None:
             culprit, other = (low, high) if low in given else (high, low)
             relation = "at most" if culprit == low else "at least"
             raise wrong(culprit, f"must be {relation} {other} ({getattr(config, other):g})")
+
+
+def _listening_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Find what is wrong with where relay listens, as pairs of a setting and its problem."""
+    if not is_loopback(config.host) and not config.allow_origin:
+        yield "host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)"
+    if not is_loopback(config.host) and (missing := _missing_limits(config)):
+        yield "host", f"{config.host} can be reached from outside; set {missing} (docs/limits.md)"
+    for name, other in (_TLS_FILES, _TLS_FILES[::-1]):
+        if getattr(config, name) and not getattr(config, other):
+            yield name, f"needs {other} as well"
 
 
 _ORDERED = (
@@ -208,9 +226,8 @@ def _is_openai_url(url: str) -> bool:
     return is_openai(parse_upstream(url))
 
 
-def _read_instructions(name: str, where: _Given) -> str:
-    """Read the prompt. A path in the configuration file counts from that file's folder."""
-    text = _read_text(where.folder / Path(name).expanduser(), INSTRUCTIONS_LIMIT_BYTES, where)
+def _read_instructions(where: _Given) -> str:
+    text = _read_text(where.path, INSTRUCTIONS_LIMIT_BYTES, where)
     if not text.strip():
         raise where.wrong("the file is empty")
     return text

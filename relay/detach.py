@@ -11,8 +11,12 @@ So Hypercorn gets this wrapper instead of the socket, and the handler finds it i
     connection.release()            # Hypercorn sees the end of the connection
 
 Rules: a client speaks WebSocket only after it has seen the 101, so nothing that belongs to the session can arrive
-before `hold`. What Hypercorn writes after `detach` is dropped. Every send has a deadline, because Hypercorn shields its
-own (a peer that does not read would keep the process from ending).
+before `hold`. What Hypercorn writes after `detach` is dropped. Every send and every goodbye has a deadline, because
+Hypercorn shields its own (a peer that does not read would keep the process from ending).
+
+`hold` cancels a read that waits. On TCP that loses nothing. Over TLS neither: a read waits in one place only, for bytes
+from the socket, and what was decrypted or half received stays in the TLS object (tls.py says why it never writes). The
+read is out of the way before the session's first: writing the 101 takes longer than ending a task that was cancelled.
 """
 
 from __future__ import annotations
@@ -20,13 +24,18 @@ from __future__ import annotations
 import trio
 
 STATE_KEY = "relay.connection"
+CLOSE_S = 1.0
+"""For a goodbye in TLS that the peer does not take."""
 
 
 class DetachableStream(trio.abc.Stream):
-    """A plain TCP connection, on loan to Hypercorn until it is detached."""
+    """A connection, on loan to Hypercorn until it is detached: plain TCP here."""
 
-    def __init__(self, stream: trio.SocketStream, *, send_deadline_s: float) -> None:
+    def __init__(
+        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], *, send_deadline_s: float
+    ) -> None:
         self._stream = stream
+        self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._send_deadline_s = send_deadline_s
         self._reading: trio.CancelScope | None = None
         self._held = False
@@ -36,13 +45,13 @@ class DetachableStream(trio.abc.Stream):
     @property
     def socket(self) -> trio.socket.SocketType:
         """The socket, whose addresses Hypercorn asks for."""
-        return self._stream.socket
+        return self._transport.socket
 
     @property
     def peer(self) -> str:
         """The other side's IP address, or "" if it is gone."""
         try:
-            return str(self._stream.socket.getpeername()[0])
+            return str(self._transport.socket.getpeername()[0])
         except OSError:
             return ""
 
@@ -52,7 +61,7 @@ class DetachableStream(trio.abc.Stream):
         if self._reading is not None:
             self._reading.cancel()
 
-    def detach(self) -> trio.SocketStream:
+    def detach(self) -> trio.abc.Stream:
         """Take the stream out of Hypercorn's hands. The caller closes it and then calls `release`."""
         self.hold()
         self._detached = True
@@ -86,5 +95,30 @@ class DetachableStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close the socket."""
-        await self._stream.aclose()
+        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the session's affair."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if not self._detached:
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await self._stream.aclose()
+
+
+class DetachableTls(DetachableStream):
+    """A connection over TLS, with what Hypercorn knows TLS by."""
+
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream], *, send_deadline_s: float) -> None:
+        super().__init__(stream, send_deadline_s=send_deadline_s)
+        self._tls = stream
+
+    @property
+    def transport_stream(self) -> trio.SocketStream:
+        """The TCP connection below, for its addresses."""
+        return self._transport
+
+    async def do_handshake(self) -> None:
+        """Wait for the handshake, which the server has done already."""
+        await self._tls.do_handshake()
+
+    def selected_alpn_protocol(self) -> str | None:
+        """Say which protocol the peer and we agreed on."""
+        protocol: str | None = self._tls.selected_alpn_protocol()
+        return protocol

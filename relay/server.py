@@ -9,6 +9,7 @@ watch for signals), the inner one holds the connections. SIGINT or SIGTERM begin
 2. When the last session has gone, or `drain_s` is over, the listeners close. What is left has the time of a goodbye.
 
 The inner nursery ends with its last connection and takes the outer one with it. A second signal waits for nobody.
+SIGHUP reads the certificate again.
 
 Rules: nothing that happens on a connection gets past its barrier, because in Trio an exception that escapes a task ends
 all its siblings, which here are all other connections. Hypercorn speaks HTTP; hardening.py says where it is overridden.
@@ -31,10 +32,12 @@ from relay import hardening
 from relay.admission import Admission
 from relay.app import create_app
 from relay.config import Config
-from relay.detach import STATE_KEY, DetachableStream
+from relay.detach import STATE_KEY, DetachableStream, DetachableTls
+from relay.errors import ConfigError
 from relay.log import get_logger
 from relay.session import Services
 from relay.target import Target, target_for
+from relay.tls import HandshakeFailed, ServerTls
 
 log = get_logger(__name__)
 
@@ -50,19 +53,23 @@ SLACK_S = 1.0
 
 
 async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve until SIGINT or SIGTERM; report the address (http://host:port). Raises OSError if it cannot listen."""
+    """Serve until SIGINT or SIGTERM; report the address, such as http://host:port.
+
+    Raises OSError if it cannot listen, ConfigError if the certificate cannot be used.
+    """
     hardening.install()
     admission = Admission(config)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    tls = ServerTls(config.tls_certificate_file, config.tls_key_file) if config.tls_certificate_file else None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             listeners = await _listen(config)
             port = listeners[0].socket.getsockname()[1]
             services = Services(config, admission, await _target(config, nursery))
             app = create_app(services, config.allowed_origins(port))
-            task_status.started(f"http://{_shown_host(config.host)}:{port}")
+            task_status.started(f"{config.scheme}://{_shown_host(config.host)}:{port}")
             with trio.CancelScope() as now:
-                nursery.start_soon(_watch_signals, signals, services, now)
-                await _serve_connections(app, services, listeners, now)
+                nursery.start_soon(_watch_signals, signals, services, tls, now)
+                await _serve_connections(app, services, tls, listeners, now)
             log.info("server.stopped")
             nursery.cancel_scope.cancel()
 
@@ -88,17 +95,23 @@ async def _listen(config: Config) -> list[trio.SocketListener]:
 
 
 async def _serve_connections(
-    app: QuartTrio, services: Services, listeners: list[trio.SocketListener], now: trio.CancelScope
+    app: QuartTrio,
+    services: Services,
+    tls: ServerTls | None,
+    listeners: list[trio.SocketListener],
+    now: trio.CancelScope,
 ) -> None:
     """Serve until the process shall end and its connections have; `now` gets the deadline by which they must."""
     context = WorkerContext(None)
-    handler = partial(_connection, ASGIWrapper(app), _hypercorn_config(), context, services.config)
+    handler = partial(_connection, ASGIWrapper(app), _hypercorn_config(), context, services.config, tls)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(partial(trio.serve_listeners, handler, listeners, handler_nursery=connections))
             await _drained(services)
             accepting.cancel_scope.cancel()
         now.deadline = trio.current_time() + GOODBYES * services.config.close_deadline_s + SLACK_S
+        if tls:
+            tls.give_up_handshakes()
         await context.terminated.set()
 
 
@@ -109,10 +122,15 @@ async def _drained(services: Services) -> None:
         await admission.gone.wait()
 
 
-async def _watch_signals(signals: AsyncIterator[int], services: Services, now: trio.CancelScope) -> None:
-    """Begin to drain at the first signal, and end with the second."""
+async def _watch_signals(
+    signals: AsyncIterator[int], services: Services, tls: ServerTls | None, now: trio.CancelScope
+) -> None:
+    """Begin to drain at the first signal, and end with the second. SIGHUP is about the certificate."""
     async for number in signals:
         log.info("server.signal", signal=signal.Signals(number).name)
+        if number == signal.SIGHUP:
+            await _reload(tls)
+            continue
         if services.admission.draining.is_set():
             now.cancel()
             return
@@ -120,15 +138,35 @@ async def _watch_signals(signals: AsyncIterator[int], services: Services, now: t
         services.admission.drain(trio.current_time() + services.config.drain_s)
 
 
+async def _reload(tls: ServerTls | None) -> None:
+    """Read the certificate again, away from the sessions; a bad one changes nothing."""
+    if tls is None:
+        log.info("server.nothing_to_reload")
+        return
+    try:
+        await trio.to_thread.run_sync(tls.reload)
+    except ConfigError as error:
+        log.error("tls.certificate_refused", reason=error.public, then="the old one stays in force")
+
+
 async def _connection(
-    app: ASGIWrapper, hypercorn: HypercornConfig, context: WorkerContext, config: Config, stream: trio.SocketStream
+    app: ASGIWrapper,
+    hypercorn: HypercornConfig,
+    context: WorkerContext,
+    config: Config,
+    tls: ServerTls | None,
+    stream: trio.SocketStream,
 ) -> None:
     """Serve one connection. The barrier: no Exception gets out."""
     connection = DetachableStream(stream, send_deadline_s=config.send_deadline_s)
     try:
-        # Hypercorn's own annotations ask for an SSLStream; it handles a plain stream as one without TLS.
+        if tls:
+            secured = tls.wrap(stream)
+            await tls.handshake(secured)
+            connection = DetachableTls(secured, send_deadline_s=config.send_deadline_s)
+        # Hypercorn's own annotations ask for an SSLStream; it handles one without a handshake as plain TCP.
         await hardening.Connection(app, hypercorn, context, {STATE_KEY: connection}, connection).run()  # type: ignore[arg-type]
-    except* hardening.ConnectionRefused:
+    except* (hardening.ConnectionRefused, HandshakeFailed):
         pass
     except* Exception:
         log.warning("connection.failed", peer=connection.peer, exc_info=True)

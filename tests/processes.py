@@ -12,6 +12,8 @@ import os
 import re
 import selectors
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+from tests.certificates import Certificate
 
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 10.0
@@ -37,10 +41,14 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass
 class RelayProcess:
-    """A running relay. `url` is the line it ended its start-up with: http://127.0.0.1:PORT/ for `serve`."""
+    """A running relay. `url` is the line it ended its start-up with: http://127.0.0.1:PORT/ for `serve`.
+
+    `trust` is what a client needs if it serves https, else None.
+    """
 
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
+    trust: ssl.SSLContext | None = None
     output: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -48,6 +56,16 @@ class RelayProcess:
     def port(self) -> int:
         """The port that it listens on."""
         return int(self.url.split("://")[1].split("/")[0].rsplit(":", 1)[1])
+
+    @property
+    def origin(self) -> str:
+        """What a browser says as Origin for its page."""
+        return self.url.rstrip("/")
+
+    def connect(self) -> socket.socket:
+        """Open a connection to it, over TLS if it speaks that."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return self.trust.wrap_socket(connection, server_hostname="127.0.0.1") if self.trust else connection
 
     @property
     def stderr(self) -> str:
@@ -87,19 +105,24 @@ def relay_process(
     command: str = "serve",
     program: Sequence[str] = MODULE,
     env: Mapping[str, str] | None = None,
+    certificate: Certificate | None = None,
     start_deadline_s: float = START_DEADLINE_S,
 ) -> Iterator[RelayProcess]:
-    """Run `relay serve --port 0 ARGS` (or `command="simulate"`); at the end it is gone, whatever happened."""
+    """Run `relay serve --port 0 ARGS` (or `command="simulate"`); at the end it is gone, whatever happened.
+
+    With a `certificate` it serves https.
+    """
+    secured = certificate.flags if certificate else ()
     with tempfile.NamedTemporaryFile(prefix="relay-stderr-") as errors:
         process = subprocess.Popen(
-            [*program, command, "--port", "0", *args],
+            [*program, command, "--port", "0", *secured, *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=clean_environment(env),
             start_new_session=True,
         )
-        relay = RelayProcess(process, errors)
+        relay = RelayProcess(process, errors, certificate.trust() if certificate else None)
         try:
             relay.read_until_address(start_deadline_s)
             yield relay

@@ -375,6 +375,21 @@ def test_browsers_leave_out_port_80_and_so_do_the_origins() -> None:
     assert "http://localhost" in Config().allowed_origins(80)
 
 
+def test_with_a_certificate_the_own_page_is_served_over_https(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'tls_certificate_file = "chain.pem"\ntls_key_file = "/etc/relay/key.pem"')
+    config = load({"config": file}, {})
+    assert (config.tls_certificate_file, config.tls_key_file) == (str(tmp_path / "chain.pem"), "/etc/relay/key.pem")
+    assert config.allowed_origins(8123) == {f"https://{name}:8123" for name in ("127.0.0.1", "localhost", "[::1]")}
+    assert "https://localhost" in config.allowed_origins(443)
+    assert "https://localhost:80" in config.allowed_origins(80)
+
+
+@pytest.mark.parametrize(("given", "other"), [("certificate", "key"), ("key", "certificate")])
+def test_a_certificate_and_its_key_are_named_together(given: str, other: str) -> None:
+    text = refusal({}, {f"RELAY_TLS_{given.upper()}_FILE": "/etc/relay/x.pem"})
+    assert text == f"RELAY_TLS_{given.upper()}_FILE: needs tls_{other}_file as well"
+
+
 def test_beyond_loopback_only_the_named_origins_may_connect() -> None:
     config = load({"host": "0.0.0.0", "allow_origin": ("https://voice.example",), **LIMITS}, {})
     assert config.allowed_origins(8000) == {"https://voice.example"}

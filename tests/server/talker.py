@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import struct
 import wave
 from collections.abc import AsyncIterator
@@ -91,11 +92,24 @@ class Talker:
         self.heard.append(samples)
 
 
+async def connection(port: int, trust: ssl.SSLContext | None) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    """Connect, over TLS if there is something to trust."""
+    if trust is None:
+        return await trio.open_tcp_stream("127.0.0.1", port)
+    return await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=trust)
+
+
+def origin(port: int, trust: ssl.SSLContext | None) -> str:
+    return f"{'https' if trust else 'http'}://127.0.0.1:{port}"
+
+
 @asynccontextmanager
-async def open_talker(port: int, rate_hz: int = 16_000) -> AsyncIterator[Talker]:
-    """Connect as the page does. The TCP stream is ours: trio-websocket leaves it to the garbage collector at times."""
-    headers = [(b"Origin", f"http://127.0.0.1:{port}".encode())]
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
+async def open_talker(
+    port: int, rate_hz: int = 16_000, *, trust: ssl.SSLContext | None = None
+) -> AsyncIterator[Talker]:
+    """Connect as the page does. The stream is ours: trio-websocket leaves it to the garbage collector at times."""
+    headers = [(b"Origin", origin(port, trust).encode())]
+    stream = await connection(port, trust)
     try:
         async with trio.open_nursery() as nursery:
             host = f"127.0.0.1:{port}"
@@ -109,13 +123,13 @@ async def open_talker(port: int, rate_hz: int = 16_000) -> AsyncIterator[Talker]
         await trio.aclose_forcefully(stream)
 
 
-async def handshake(port: int) -> str:
+async def handshake(port: int, *, trust: ssl.SSLContext | None = None) -> str:
     """Ask for a session; return the head of the answer and what came with it."""
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+    async with await connection(port, trust) as stream:
         lines = [
             "GET /v1/realtime HTTP/1.1", "Host: relay", "Connection: Upgrade", "Upgrade: websocket",
             "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-            "Sec-WebSocket-Protocol: relay.v1", f"Origin: http://127.0.0.1:{port}", "", "",
+            "Sec-WebSocket-Protocol: relay.v1", f"Origin: {origin(port, trust)}", "", "",
         ]  # fmt: skip
         await stream.send_all("\r\n".join(lines).encode())
         answer = ""

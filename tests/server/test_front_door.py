@@ -1,29 +1,33 @@
-"""What a real `relay serve` does with what arrives before a session: each fault, and that it goes on serving."""
+"""What a real `relay serve` does with what arrives before a session: each fault, and that it goes on serving.
+
+All of it on plain HTTP and over TLS.
+"""
 
 from __future__ import annotations
 
 import base64
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import Certificate
 from tests.processes import RelayProcess, relay_process
 
 
-@pytest.fixture(scope="module")
-def relay() -> Iterator[RelayProcess]:
-    with relay_process("--upstream", "simulator") as process:
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def relay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    certificate = Certificate.issue(tmp_path_factory.mktemp("tls")) if request.param == "tls" else None
+    with relay_process("--upstream", "simulator", certificate=certificate) as process:
         yield process
         assert process.process.poll() is None, "the server died"
 
 
 def exchange(relay: RelayProcess, request: bytes, *, until: bytes = b"") -> bytes:
     """Send bytes on a new connection; return what comes back until `until` or the end."""
-    with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as connection:
+    with relay.connect() as connection:
         connection.sendall(request)
         received = b""
         while not until or until not in received:
@@ -68,7 +72,7 @@ def is_alive(relay: RelayProcess) -> bool:
 
 
 def own_origin(relay: RelayProcess) -> str:
-    return f"Origin: http://127.0.0.1:{relay.port}"
+    return f"Origin: {relay.origin}"
 
 
 def test_the_page_is_served_with_a_strict_policy(relay: RelayProcess) -> None:
@@ -110,11 +114,13 @@ def test_the_own_page_is_admitted(relay: RelayProcess) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "http://127.0.0.1", "https://127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example",
-     "http://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}", ""],
+    ["http://evil.example", "null", "http://127.0.0.1", "{other}://127.0.0.1:{port}", "{own}.evil.example",
+     "{own}/", "HTTP://127.0.0.1:{port}", ""],
 )  # fmt: skip
 def test_another_origin_is_refused_before_the_upgrade(relay: RelayProcess, origin: str) -> None:
-    answer = exchange(relay, upgrade(relay, f"Origin: {origin.format(port=relay.port)}"), until=b"\r\n\r\n")
+    other = "http" if relay.trust else "https"
+    named = origin.format(own=relay.origin, other=other, port=relay.port)
+    answer = exchange(relay, upgrade(relay, f"Origin: {named}"), until=b"\r\n\r\n")
     assert status(answer) == 403
 
 
@@ -167,7 +173,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(relay: RelayPr
         pytest.skip("needs /proc")
     before = len(list(descriptors.iterdir()))
     for _ in range(100):
-        with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as connection:
+        with relay.connect() as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n\0\0\r\n")
     assert is_alive(relay)  # and has accepted all of them
     deadline_s = time.monotonic() + 5
