@@ -1,4 +1,4 @@
-"""The routes: the page, the two health checks, and the door to a voice session.
+"""The routes: the page, the two health checks, the tickets, and the door to a voice session.
 
 Rules: everything is decided before the upgrade and answered with an HTTP status; after the 101 the session owns the
 connection (detach.py). Static files are read once, at start: what is served cannot depend on a path from outside.
@@ -9,35 +9,40 @@ from __future__ import annotations
 import math
 import mimetypes
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, cast
 
+import msgspec
 from quart import Response, request, websocket
+from quart.wrappers import BaseRequestWebsocket
 from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from relay import wire
-from relay.addresses import is_loopback
+from relay import client_secrets, wire
 from relay.admission import Admission
 from relay.browser import BrowserLeg, browser_limits
+from relay.client_secrets import ApiError, TicketOffice
 from relay.core.client import Client, ClientSettings
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
 from relay.detach import STATE_KEY, DetachableStream
-from relay.errors import AddressLimit, RelayError
-from relay.limits import client_settings
+from relay.door import OPENAI, RELAY_V1, STATUS, Door, Knock, bearer
+from relay.errors import RelayError
+from relay.limits import client_settings, tightened
 from relay.log import get_logger
 from relay.session import Services, Session
+from relay.tickets import Ticket, Tickets
 
 log = get_logger(__name__)
 
-RELAY_V1 = "relay.v1"
-OPENAI = "realtime"
 OPENAI_BETA = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
 RETRY_AFTER_S = 2
+BODY_S = 10.0
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -65,8 +70,12 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     """Return the application. `origins`: the Origin values that may open a voice session."""
     app = QuartTrio("relay", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the Host header that somebody sent
+    app.config["MAX_CONTENT_LENGTH"] = client_secrets.BODY_BYTES
+    app.config["BODY_TIMEOUT"] = BODY_S
     files = load_static(static_folder())
-    admission = services.admission
+    config, admission = services.config, services.admission
+    tickets = Tickets(config.ticket_secret, started_s=time.time()) if config.ticket_secret else None
+    door, office = Door(config, origins, admission, tickets), TicketOffice(config, tickets)
 
     @app.get("/")
     async def index() -> Response:
@@ -84,10 +93,17 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     async def readyz() -> Response:
         return _readiness(admission)
 
+    @app.post(client_secrets.PATH)
+    async def make_ticket() -> Response:
+        return await _make_ticket(office)
+
     @app.websocket("/v1/realtime")
     async def realtime() -> Response | None:
-        refusal = _refusal(admission, origins, admits_no_origin=is_loopback(services.config.host))
-        return refusal or await _voice_session(services)
+        try:
+            ticket = door.admit(_knock(), time.time())
+        except RelayError as error:
+            return _refused(error)
+        return await _voice_session(_bound(services, ticket))
 
     @app.after_request
     async def secure(response: Response) -> Response:
@@ -136,39 +152,57 @@ def _readiness(admission: Admission) -> Response:
     try:
         admission.check()
     except RelayError as error:
-        return _refused(503, error)
+        return _refused(error)
     return _text(200, "ready")
 
 
-def _refusal(admission: Admission, origins: frozenset[str], *, admits_no_origin: bool) -> Response | None:
-    """Return why this handshake is refused, or None.
-
-    A browser always says its Origin. Whoever says none is a program, which could say any: it is admitted on loopback,
-    where the machine's own user runs it.
-    """
-    origin = websocket.headers.get("Origin")
-    if origin not in origins and not (origin is None and admits_no_origin):
-        return _text(403, "This page may not connect here; the operator allows origins with --allow-origin.")
-    offered = websocket.requested_subprotocols
-    if offered and not {RELAY_V1, OPENAI} & set(offered):
-        return _text(400, f"Offer the subprotocol {RELAY_V1} or {OPENAI}.")
+async def _make_ticket(office: TicketOffice) -> Response:
+    """Answer the operator's back end. The body of whoever does not know the server token is not waited for."""
+    peer, now_s = _connection(request).peer, time.time()
     try:
-        admission.check()
-        admission.check_address(_connection().peer)
-    except AddressLimit as error:
-        return _refused(429, error)
-    except RelayError as error:
-        return _refused(503, error)
-    return None
+        office.check_token(bearer(request.headers.get("Authorization", "")), peer, now_s)
+        answer, status, headers = office.answer(await _json_body(), now_s), 200, {"Cache-Control": "no-store"}
+    except ApiError as error:
+        answer, status, headers = error.body, error.status, dict(error.headers)
+    return Response(msgspec.json.encode(answer), status, headers, mimetype="application/json")
 
 
-def _connection() -> DetachableStream:
-    return cast(DetachableStream, websocket.scope["state"][STATE_KEY])
+async def _json_body() -> bytes:
+    if request.mimetype != "application/json":
+        raise ApiError(415, "Send the body as Content-Type: application/json.", "unsupported_media_type")
+    try:
+        return await request.get_data(cache=True, as_text=False, parse_form_data=False)
+    except RequestEntityTooLarge:
+        raise ApiError(413, f"The body is larger than {client_secrets.BODY_BYTES} bytes.", "body_too_large") from None
+    except RequestTimeout:
+        raise ApiError(408, f"The body did not arrive within {BODY_S:g} s.", "body_timeout") from None
+
+
+def _knock() -> Knock:
+    headers = websocket.headers
+    return Knock(
+        peer=_connection(websocket).peer,
+        origins=headers.getlist("Origin"),
+        subprotocols=websocket.requested_subprotocols,
+        authorization=headers.getlist("Authorization"),
+    )
+
+
+def _connection(asked: BaseRequestWebsocket) -> DetachableStream:
+    return cast(DetachableStream, asked.scope["state"][STATE_KEY])
+
+
+def _bound(services: Services, ticket: Ticket | None) -> Services:
+    """Return what a session gets whose client came with `ticket`."""
+    if ticket is None:
+        return services
+    config = tightened(services.config, ticket.limits)
+    return replace(services, config=config, target=replace(services.target, user=ticket.user))
 
 
 async def _voice_session(services: Services) -> Response | None:
     """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
-    connection = _connection()
+    connection = _connection(websocket)
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
     language = asked_language(websocket.requested_subprotocols, websocket.headers.getlist("OpenAI-Beta"))
     subprotocol = answered_subprotocol(websocket.requested_subprotocols)
@@ -213,8 +247,12 @@ def _text(status: int, text: str) -> Response:
     return Response(f"{text}\n", status, mimetype="text/plain")
 
 
-def _refused(status: int, error: RelayError) -> Response:
-    """Say why there is no session now, and when to ask again."""
+def _refused(error: RelayError) -> Response:
+    """Say why there is no session, and when to ask again if that helps."""
+    status = STATUS.get(type(error), 503)
     response = _text(status, error.public)
-    response.headers["Retry-After"] = str(math.ceil((error.retry_after_ms or 0) / 1000) or RETRY_AFTER_S)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(math.ceil((error.retry_after_ms or 0) / 1000) or RETRY_AFTER_S)
     return response

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -125,6 +126,7 @@ def serve(**flags: Any) -> None:
     environment beats file. More settings: docs/configuration.md.
     """
     config = load(flags, os.environ)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys
     _configure_log(config)
     if config.upstream_kind == "simulator":
         name = variable("simulator_faults")
@@ -224,6 +226,9 @@ def _configure_log(config: Config) -> None:
     log.configure(config.log_level, config.log_format)
     log.hide(config.openai_api_key)
     log.hide(config.upstream_key)
+    log.hide(config.server_token)
+    for secret in config.ticket_secret:
+        log.hide(secret)
 
 
 def _check_faults(text: str, source: str) -> None:

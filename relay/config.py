@@ -82,6 +82,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(max_length=4096, description="File with the certificate and its chain, PEM: relay then serves https.")
     ] = ""
     tls_key_file: Annotated[str, Meta(max_length=4096, description="File with the certificate's key, PEM.")] = ""
+    tickets: Annotated[
+        Literal["", "required", "off"],
+        Meta(description="Whether a session needs a ticket."),
+    ] = ""
+    ticket_s: Annotated[int, Meta(ge=10, le=7_200)] = 600
+    ticket_uses: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    ticket_url: Annotated[str, Meta(max_length=200, pattern=r"^(/[A-Za-z0-9_.~-]+)*$")] = ""
+    server_token: Secret | None = None
+    ticket_secret: tuple[Secret, ...] = ()
+
     upstream: Annotated[
         str,
         Meta(max_length=2000, description="simulator, openai, or the URL of a server that speaks the Realtime API."),
@@ -163,6 +173,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return "https" if self.tls_certificate_file else "http"
 
     @property
+    def needs_tickets(self) -> bool:
+        """Whether a session needs a ticket: where strangers could knock, and where tickets are set up."""
+        if self.tickets:
+            return self.tickets == "required"
+        return bool(self.ticket_secret) or not is_loopback(self.host)
+
+    @property
     def limits_money(self) -> bool:
         """Whether what a session costs has to be known, because a limit depends on it."""
         return bool(self.max_usd or self.max_usd_per_day)
@@ -228,7 +245,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 FIELDS: Mapping[str, Any] = get_type_hints(Config, include_extras=True)
 DEFAULTS = Config()
-ENVIRONMENT_ONLY = {"openai_api_key": "OPENAI_API_KEY", "upstream_key": "RELAY_UPSTREAM_KEY"}
+ENVIRONMENT_ONLY = {
+    "openai_api_key": "OPENAI_API_KEY",
+    "upstream_key": "RELAY_UPSTREAM_KEY",
+    "server_token": "RELAY_SERVER_TOKEN",
+    "ticket_secret": "RELAY_TICKET_SECRET",
+}
 PREFIX = "RELAY_"
 
 

@@ -25,6 +25,8 @@ from relay.prices import price_table
 INSTRUCTIONS_LIMIT_BYTES = 65_536  # 16,384 tokens, which is what the API takes, at about 4 bytes each
 FILE_LIMIT_BYTES = 1_048_576
 _TLS_FILES = ("tls_certificate_file", "tls_key_file")
+OWN_SECRET_CHARS = 32
+"""Least length of what relay itself checks or signs with: nobody guesses 128 random bits written in hexadecimal."""
 
 
 def check(field: str, text: str, source: str) -> Any:
@@ -48,8 +50,7 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     for name in _TLS_FILES:
         if values.get(name):
             values[name] = str(given[name].path)
-    for name, key in ENVIRONMENT_ONLY.items():
-        values[name] = _secret(environ, key)
+    values |= _secrets(environ)
     config = with_profile_defaults(Config(**values), given)
     _check_together(config, given)
     return config
@@ -191,6 +192,8 @@ def _listening_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)"
     if not is_loopback(config.host) and (missing := _missing_limits(config)):
         yield "host", f"{config.host} can be reached from outside; set {missing} (docs/limits.md)"
+    if problem := _ticket_problem(config):
+        yield "tickets" if config.tickets else "host", problem
     for name, other in (_TLS_FILES, _TLS_FILES[::-1]):
         if getattr(config, name) and not getattr(config, other):
             yield name, f"needs {other} as well"
@@ -208,6 +211,21 @@ def _missing_limits(config: Config) -> str:
     time = "" if config.max_session_s else "max_session_s"
     money = "" if config.limits_money or config.max_tokens else "max_usd, max_usd_per_day or max_tokens"
     return " and ".join(name for name in (time, money) if name)
+
+
+def _ticket_problem(config: Config) -> str:
+    """Say why nobody could get a ticket, or why it would be worth nothing; "" if all is well."""
+    token, signing = config.server_token, config.ticket_secret
+    if bool(token) != bool(signing):
+        return "RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET belong together; set both (docs/tickets.md)"
+    if token in signing:
+        return (
+            "RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET must differ: one is shown to relay, the other never leaves it"
+        )
+    if token or not config.needs_tickets:
+        return ""
+    why = "" if is_loopback(config.host) else f"{config.host} can be reached from outside; "
+    return f'{why}set RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET, or tickets = "off" (docs/tickets.md)'
 
 
 def _unpriced(config: Config) -> dict[str, str]:
@@ -248,9 +266,23 @@ def _read_text(path: Path, limit_bytes: int, where: _Given) -> str:
         raise where.wrong("the file is not UTF-8 text") from None
 
 
-def _secret(environ: Mapping[str, str], key: str) -> Secret | None:
+def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read what may only stand in the environment."""
+    texts = {name: environ.get(key, "") for name, key in ENVIRONMENT_ONLY.items()}
+    ticket_secrets = texts.pop("ticket_secret").split(",")
+    found: dict[str, Any] = {name: _secret(ENVIRONMENT_ONLY[name], text) for name, text in texts.items()}
+    found["ticket_secret"] = tuple(one for text in ticket_secrets if (one := _secret("RELAY_TICKET_SECRET", text)))
+    for key, own in (("RELAY_SERVER_TOKEN", (found["server_token"],)), ("RELAY_TICKET_SECRET", found["ticket_secret"])):
+        if any(one and len(one.reveal()) < OWN_SECRET_CHARS for one in own):
+            raise ConfigError(
+                f"{key}: shorter than {OWN_SECRET_CHARS} characters (openssl rand -hex 32 makes a good one)"
+            )
+    return found
+
+
+def _secret(key: str, text: str) -> Secret | None:
     """Read a key. White space around it is what a file or a shell added; any inside makes it no key."""
-    text = environ.get(key, "").strip()
+    text = text.strip()
     if not text:
         return None
     if len(text) > 4096 or not all("!" <= character <= "~" for character in text):

@@ -12,6 +12,8 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         BrowserTooBig         a message over the limit
         BrowserSilent         no pong, or our bytes were not read
         BrowserGone           the socket ended; nobody is left to tell
+        OriginRefused         a page of another origin
+        TicketRefused         no ticket, or one that does not hold
         AddressLimit          too many sessions from one address
       UpstreamError           the Realtime API, or the way to it
         UpstreamUnreachable   no connection, no TLS, no handshake
@@ -131,6 +133,22 @@ class BrowserGone(BrowserError):
     code = "relay_client_gone"
     close_code = 1000
     default_public = "The browser ended the session."
+
+
+class OriginRefused(BrowserError):
+    code = "relay_origin_refused"
+    close_code = 4403
+    default_public = "This page may not connect here; the operator allows origins with --allow-origin."
+
+
+class TicketRefused(BrowserError):
+    """`detail` says why; the client learns only that it needs another one."""
+
+    code = "relay_ticket_refused"
+    close_code = 4401
+    default_public = (
+        "A session needs a ticket that is new and unused (docs/tickets.md). Get another one, then try again."
+    )
 
 
 class AddressLimit(BrowserError):

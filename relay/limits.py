@@ -1,11 +1,15 @@
 """From the operator's settings to the account of one session, and to what its client's language must know.
 
-Rules: the core knows neither settings nor clocks, so both meet here, and nowhere else.
+Rules: the core knows neither settings nor clocks, so both meet here, and nowhere else. What a ticket says makes limits
+tighter, never wider.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+
+import msgspec
 
 from relay.config import Config
 from relay.core.account import Account
@@ -13,6 +17,7 @@ from relay.core.budget import Limits
 from relay.core.client import ClientSettings
 from relay.core.meter import Meter
 from relay.prices import price_table
+from relay.tickets import TicketLimits
 
 
 def open_account(config: Config, *, now_s: float) -> Account:
@@ -43,3 +48,17 @@ def client_settings(session_id: str, config: Config) -> ClientSettings:
         lead_ms=config.lead_ms,
         lacks=profile.lacks,
     )
+
+
+def tightened(config: Config, limits: TicketLimits) -> Config:
+    """Return the settings of a session whose ticket has `limits`: of two limits the lower one holds."""
+    asked = {name: value for name, value in msgspec.structs.asdict(limits).items() if value}
+    return msgspec.structs.replace(
+        config, **{name: min(value, getattr(config, name) or value) for name, value in asked.items()}
+    )
+
+
+def too_wide(config: Config, limits: TicketLimits) -> str:
+    """Name the first of `limits` that is wider than the process's own, "" if none is."""
+    names = msgspec.structs.asdict(limits)
+    return next((name for name in names if getattr(limits, name) > (getattr(config, name) or math.inf)), "")

@@ -36,7 +36,8 @@ class Profile:
 
     `url` is where it is unless the operator says otherwise, "" if only they know; `path` completes a URL that has none.
     `hosts` matches the host names by which it is recognised. `defaults` are settings that are not relay's usual ones
-    while the operator says nothing, `needs` are settings that the operator must name.
+    while the operator says nothing, `needs` are settings that the operator must name. `takes_user`: it wants to know by
+    a hash which user a session is for; others need not learn it.
     """
 
     name: Name
@@ -48,6 +49,7 @@ class Profile:
     input_rate_hz: int = OPENAI_RATE_HZ
     output_rate_hz: int = OPENAI_RATE_HZ
     lacks: frozenset[Lack] = frozenset()
+    takes_user: bool = False
     min_silence_ms: int = 0
     max_silence_ms: int = 10_000
     defaults: Mapping[str, str] = field(default_factory=dict)
@@ -65,12 +67,14 @@ PROFILES: Mapping[str, Profile] = {
             url="wss://api.openai.com/v1/realtime",
             path="/v1/realtime",
             hosts=r"(?:[a-z]{2}\.)?api\.openai\.com",
+            takes_user=True,
         ),
         Profile(
             name="azure",
             path="/openai/v1/realtime",
             hosts=r"[a-z0-9-]+\.(?:openai|services\.ai)\.azure\.com",
             auth="api-key",
+            takes_user=True,
             needs=("model",),
         ),
         Profile(

@@ -17,24 +17,28 @@ from relay.profiles import Profile
 Headers = list[tuple[str, str]]
 
 BETA_HEADER = ("OpenAI-Beta", "realtime=v1")
+USER_HEADER = "OpenAI-Safety-Identifier"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One upstream; all sessions of a process share it."""
+    """One upstream; all sessions of a process share it but for `user`, a keyed hash of whom a session is for."""
 
     address: Address
     profile: Profile
     credentials: Credentials
+    user: str = ""
 
     def headers(self, key: Secret | None) -> Headers:
         """Return what the handshake says beside the address."""
-        dialect = [BETA_HEADER] if self.profile.dialect == "beta" else []
+        more = [BETA_HEADER] if self.profile.dialect == "beta" else []
+        if self.user and self.profile.takes_user:
+            more.append((USER_HEADER, self.user))
         if key is None or self.profile.auth == "none":
-            return dialect
+            return more
         if self.profile.auth == "api-key":
-            return [("api-key", key.reveal()), *dialect]
-        return [("Authorization", f"Bearer {key.reveal()}"), *dialect]
+            return [("api-key", key.reveal()), *more]
+        return [("Authorization", f"Bearer {key.reveal()}"), *more]
 
 
 def target_for(config: Config, url: str) -> Target:

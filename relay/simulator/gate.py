@@ -66,6 +66,11 @@ class Handshake:
         """The faults asked for, in the language of faults.py."""
         return self._query("fault")
 
+    @property
+    def safety_identifier(self) -> str:
+        """For which user the session is, as whoever connects says."""
+        return self._header(b"openai-safety-identifier")
+
     def knock(self, key: str | None, face: Face = OPENAI) -> None:
         """HttpRefusal for what `face` refuses before the upgrade. `key` as for `admit`."""
         if self.path != face.path:

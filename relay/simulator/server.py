@@ -116,6 +116,7 @@ class Simulator:
             with trio.move_on_after(HANDSHAKE_DEADLINE_S):
                 await request.reject(refusal.status, extra_headers=refusal.headers, body=refusal.body)
             return
+        log.debug("simulator.connected", connection=number, safety_identifier=handshake.safety_identifier)
         with trio.move_on_after(HANDSHAKE_DEADLINE_S) as deadline:
             websocket = await request.accept(subprotocol=handshake.subprotocol)
         if not deadline.cancelled_caught:

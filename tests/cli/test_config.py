@@ -31,6 +31,8 @@ from relay.errors import ConfigError
 CANARY = "sk-canary-0123456789abcdef"
 KEY = {"OPENAI_API_KEY": CANARY}
 LIMITS = {"max_session_s": 900.0, "max_usd": 1.0}
+TOKEN, SECRET = "token-0123456789abcdef0123456789abcdef", "secret-0123456789abcdef0123456789abcdef"
+TICKETS = {"RELAY_SERVER_TOKEN": TOKEN, "RELAY_TICKET_SECRET": SECRET}
 
 
 def refusal(argv: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> str:
@@ -258,7 +260,7 @@ def test_beta_is_refused_for_the_simulator(upstream: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "relay.example", "127.1", "0"])
 def test_a_host_that_others_can_reach_needs_an_origin(host: str) -> None:
     assert refusal({"host": host}).startswith(f"--host: {host} can be reached from outside")
-    assert load({"host": host, "allow_origin": ("https://voice.example",), **LIMITS}, {}).host == host
+    assert load({"host": host, "allow_origin": ("https://voice.example",), **LIMITS}, TICKETS).host == host
 
 
 @pytest.mark.parametrize(
@@ -278,8 +280,58 @@ def test_a_host_that_others_can_reach_needs_limits(limits: dict[str, str], missi
 
 @pytest.mark.parametrize("name", ["MAX_USD", "MAX_USD_PER_DAY", "MAX_TOKENS"])
 def test_a_host_that_others_can_reach_starts_with_a_limit_on_time_and_one_on_money_or_tokens(name: str) -> None:
-    environ = {"RELAY_HOST": "0.0.0.0", "RELAY_ALLOW_ORIGIN": "https://voice.example"}
+    environ = {"RELAY_HOST": "0.0.0.0", "RELAY_ALLOW_ORIGIN": "https://voice.example", **TICKETS}
     assert load({}, {**environ, "RELAY_MAX_SESSION_S": "900", f"RELAY_{name}": "5"}).max_session_s == 900
+
+
+@pytest.mark.parametrize("given", [{}, {"RELAY_TICKETS": "required"}])
+def test_a_host_that_others_can_reach_needs_tickets(given: dict[str, str]) -> None:
+    flags = {"host": "0.0.0.0", "allow_origin": ("https://voice.example",), **LIMITS}
+    source = "RELAY_TICKETS" if given else "--host"
+    assert refusal(flags, given) == (
+        f"{source}: 0.0.0.0 can be reached from outside; set RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET, "
+        'or tickets = "off" (docs/tickets.md)'
+    )
+    assert load(flags, {**given, **TICKETS}).needs_tickets
+
+
+def test_only_a_typed_word_lets_strangers_in_without_tickets() -> None:
+    flags = {"host": "0.0.0.0", "allow_origin": ("https://voice.example",), **LIMITS}
+    assert not load(flags, {"RELAY_TICKETS": "off"}).needs_tickets
+
+
+def test_on_loopback_tickets_are_needed_where_they_are_set_up() -> None:
+    assert not load({}, {}).needs_tickets
+    assert load({}, TICKETS).needs_tickets
+    assert not load({}, {**TICKETS, "RELAY_TICKETS": "off"}).needs_tickets
+    assert refusal({}, {"RELAY_TICKETS": "required"}).startswith("RELAY_TICKETS: set RELAY_SERVER_TOKEN and ")
+
+
+@pytest.mark.parametrize("alone", TICKETS)
+def test_server_token_and_ticket_secret_belong_together(alone: str) -> None:
+    assert "belong together" in refusal({}, {alone: TICKETS[alone]})
+
+
+def test_server_token_and_ticket_secret_differ() -> None:
+    assert "must differ" in refusal({}, {"RELAY_SERVER_TOKEN": SECRET, "RELAY_TICKET_SECRET": f"{'x' * 32},{SECRET}"})
+
+
+@pytest.mark.parametrize("name", TICKETS)
+def test_a_token_that_could_be_guessed_is_refused_without_being_shown(name: str) -> None:
+    text = refusal({}, {**TICKETS, name: "correct-horse"})
+    assert text == f"{name}: shorter than 32 characters (openssl rand -hex 32 makes a good one)"
+    assert "32 characters" in refusal({}, {**TICKETS, "RELAY_TICKET_SECRET": f"{SECRET},short"})
+
+
+def test_several_ticket_secrets_are_separated_by_commas() -> None:
+    config = load({}, {**TICKETS, "RELAY_TICKET_SECRET": f"{SECRET}, {SECRET}2,"})
+    assert config.ticket_secret == (Secret(SECRET), Secret(SECRET + "2"))
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/", "//evil.example", "/ticket?key=1", "ticket", "/a b", "/a/"])
+def test_the_page_fetches_its_ticket_from_its_own_origin_and_without_a_query(url: str) -> None:
+    assert refusal({}, {"RELAY_TICKET_URL": url}).startswith("RELAY_TICKET_URL: ")
+    assert load({}, {"RELAY_TICKET_URL": "/voice/ticket"}).ticket_url == "/voice/ticket"
 
 
 @pytest.mark.parametrize("limit", ["RELAY_MAX_USD", "RELAY_MAX_USD_PER_DAY"])
@@ -391,7 +443,7 @@ def test_a_certificate_and_its_key_are_named_together(given: str, other: str) ->
 
 
 def test_beyond_loopback_only_the_named_origins_may_connect() -> None:
-    config = load({"host": "0.0.0.0", "allow_origin": ("https://voice.example",), **LIMITS}, {})
+    config = load({"host": "0.0.0.0", "allow_origin": ("https://voice.example",), **LIMITS}, TICKETS)
     assert config.allowed_origins(8000) == {"https://voice.example"}
 
 
@@ -472,7 +524,15 @@ def test_a_config_cannot_be_changed() -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_name_says_its_unit(field: str) -> None:
     kind = str(FIELDS[field])
-    counted = {"port", "max_sessions", "max_sessions_per_address", "max_tokens", "vad_threshold", "simulator_seed"}
+    counted = {
+        "port",
+        "ticket_uses",
+        "max_sessions",
+        "max_sessions_per_address",
+        "max_tokens",
+        "vad_threshold",
+        "simulator_seed",
+    }
     if ("int" in kind or "float" in kind) and field not in counted and "str" not in kind:
         assert field.endswith(("_s", "_ms", "_hz", "_bytes", "_usd", "_usd_per_day"))
 

@@ -17,7 +17,8 @@ ALLOWED = {
     "config_profile": {"addresses", "config", "profiles"},
     "config_sources": {"addresses", "config", "config_profile", "errors", "prices"},
     "prices": {"core"},
-    "limits": LEAVES | {"core", "prices"},
+    "tickets": LEAVES,
+    "limits": LEAVES | {"core", "prices", "tickets"},
     "log": {"config"},
     "audio": {"_native"},
     "_frames": set(),
@@ -31,7 +32,11 @@ ALLOWED = {
     "target": LEAVES | {"credentials"},
     "upstream": LEAVES | {"target", "wire", "core"},
     "session": LEAVES | {"browser", "upstream", "target", "admission", "core", "limits"},
-    "app": LEAVES | {"session", "browser", "admission", "detach", "limits", "wire", "core"},
+    "door": LEAVES | {"admission", "tickets"},
+    "client_secrets": LEAVES | {"core", "limits", "tickets", "upstream"},
+    "app": LEAVES
+    | {"client_secrets", "door", "limits", "tickets"}
+    | {"session", "browser", "admission", "detach", "wire", "core"},
     "hardening": set(),
     "server": LEAVES | {"app", "session", "target", "admission", "detach", "hardening", "tls", "simulator"},
     "cli": LEAVES | {"config_sources", "server", "simulator", "audio"},

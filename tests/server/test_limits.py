@@ -17,6 +17,7 @@ from tests.processes import ROOT, RelayProcess, relay_process, run_relay
 from tests.server.talker import Talker, handshake, open_talker
 
 SIMULATED = ("--upstream", "simulator")
+TICKETS = {"RELAY_SERVER_TOKEN": "token-" + 32 * "0", "RELAY_TICKET_SECRET": "secret-" + 32 * "0"}
 
 
 async def fatal_error(talker: Talker) -> tuple[dict[str, Any], int]:
@@ -105,7 +106,7 @@ def example(tmp_path: Path) -> Path:
 
 
 def test_the_example_sets_every_limit_and_is_accepted(tmp_path: Path) -> None:
-    config = load({"config": str(example(tmp_path))}, {})
+    config = load({"config": str(example(tmp_path))}, TICKETS)
     limits = [name for name in config.__struct_fields__ if name.startswith("max_")]
     assert len(limits) == 9
     assert all(getattr(config, name) for name in limits)

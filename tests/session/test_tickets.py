@@ -1,0 +1,421 @@
+"""Tickets as values: what is accepted, when, how often; and how tickets and Origins are judged at the door."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import random
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.admission import Admission
+from relay.client_secrets import ApiError, TicketOffice
+from relay.config import Config, Secret
+from relay.door import KEY_SUBPROTOCOL, Door, Knock
+from relay.errors import AddressLimit, BadRequest, OriginRefused, Overloaded, RelayError, ShuttingDown, TicketRefused
+from relay.limits import tightened, too_wide
+from relay.tickets import EXPIRED, FORGED, OLD, USED, Ticket, TicketLimits, Tickets
+
+NOW_S = 1_800_000_000.25
+SECRETS = (Secret("new-secret-0123456789abcdef012345"), Secret("old-secret-0123456789abcdef012345"))
+TOKEN = Secret("server-token-0123456789abcdef0123")
+ORIGIN = "https://voice.example"
+PEER = "192.0.2.7"
+
+
+def tickets(secrets: Sequence[Secret] = SECRETS, *, started_s: float = NOW_S, most_used: int = 100) -> Tickets:
+    return Tickets(secrets, started_s=started_s, most_used=most_used)
+
+
+def why(office: Tickets, text: str, now_s: float = NOW_S) -> str:
+    with pytest.raises(TicketRefused) as refused:
+        office.read(text, now_s)
+    assert refused.value.public == TicketRefused.default_public, "the client learns nothing"
+    return refused.value.detail
+
+
+# What a ticket is
+
+
+def test_a_ticket_is_read_as_it_was_made() -> None:
+    office = tickets()
+    limits = TicketLimits(max_session_s=60.0, max_tokens=500)
+    text, made = office.make(NOW_S, life_s=600, uses=3, user="bob", limits=limits)
+    assert office.read(text, NOW_S) == made
+    assert (made.expires_s, made.uses, made.limits) == (int(NOW_S) + 600, 3, limits)
+
+
+def test_a_ticket_can_be_a_bearer_token_and_a_subprotocol() -> None:
+    text, _ = tickets().make(NOW_S, life_s=600, user="bob@example.com: Łódź")
+    assert text.startswith("ek_")
+    assert all(letter.isascii() and (letter.isalnum() or letter in "-_.") for letter in text)
+    assert len(text) < 512
+
+
+def test_the_users_name_is_not_in_the_ticket_and_its_hash_is_stable_and_keyed() -> None:
+    text, made = tickets().make(NOW_S, life_s=600, user="bob@example.com")
+    payload = text.removeprefix("ek_").split(".")[0]
+    assert b"bob" not in base64.urlsafe_b64decode(payload + "==")
+    assert made.user == tickets().make(NOW_S + 9, life_s=10, user="bob@example.com")[1].user
+    assert len(made.user) == 64
+    assert int(made.user, 16)
+    assert made.user != tickets().make(NOW_S, life_s=600, user="eve@example.com")[1].user
+    assert made.user != tickets(SECRETS[1:]).make(NOW_S, life_s=600, user="bob@example.com")[1].user
+
+
+def test_a_ticket_ends_at_its_second() -> None:
+    office = tickets()
+    text, made = office.make(NOW_S, life_s=10)
+    office.read(text, made.expires_s - 0.001)
+    assert why(office, text, made.expires_s) == EXPIRED
+
+
+def test_a_ticket_of_an_older_secret_holds_and_one_of_a_dropped_secret_does_not() -> None:
+    text, made = tickets(SECRETS[1:]).make(NOW_S, life_s=600)
+    assert tickets(SECRETS).read(text, NOW_S) == made
+    assert why(tickets(SECRETS[:1]), text) == FORGED
+
+
+def test_the_first_secret_signs() -> None:
+    text, made = tickets(SECRETS).make(NOW_S, life_s=600)
+    assert tickets(SECRETS[:1]).read(text, NOW_S) == made
+
+
+# Single use
+
+
+def test_a_ticket_is_used_as_often_as_it_says_and_no_more() -> None:
+    office = tickets()
+    for uses in (1, 3):
+        text, _ = office.make(NOW_S, life_s=600, uses=uses)
+        for _ in range(uses):
+            office.use(office.read(text, NOW_S), NOW_S)
+        assert why(office, text) == USED
+
+
+def test_a_ticket_older_than_the_process_is_refused_so_a_restart_allows_no_replay() -> None:
+    before = tickets(started_s=NOW_S)
+    text, _ = before.make(NOW_S + 1, life_s=600)
+    before.use(before.read(text, NOW_S + 2), NOW_S + 2)
+    assert why(tickets(started_s=NOW_S + 3), text, NOW_S + 4) == OLD
+
+
+def test_another_process_with_the_same_secret_takes_a_ticket_once_of_its_own() -> None:
+    one, other = tickets(), tickets()
+    text, _ = one.make(NOW_S + 1, life_s=600)
+    other.use(other.read(text, NOW_S + 1), NOW_S + 1)
+    assert why(other, text, NOW_S + 1) == USED
+
+
+def test_when_no_more_can_be_remembered_nobody_new_comes_in_until_one_expires() -> None:
+    office = tickets(most_used=2)
+    made = [office.make(NOW_S, life_s=life_s, uses=2)[0] for life_s in (20, 60, 60)]
+    for text in made[:2]:
+        office.use(office.read(text, NOW_S), NOW_S)
+    with pytest.raises(Overloaded) as full:
+        office.use(office.read(made[2], NOW_S), NOW_S)
+    assert 19_000 <= (full.value.retry_after_ms or 0) <= 20_000
+    office.use(office.read(made[1], NOW_S), NOW_S)  # one that is known needs no room
+    office.use(office.read(made[2], NOW_S + 20), NOW_S + 20)
+    assert why(office, made[1], NOW_S + 20) == USED, "a ticket was forgotten before it had expired"
+
+
+def test_a_clock_that_is_set_back_revives_no_used_ticket() -> None:
+    office = tickets()
+    text, _ = office.make(NOW_S, life_s=10)
+    office.use(office.read(text, NOW_S), NOW_S)
+    assert why(office, text, NOW_S + 11) == EXPIRED  # here it is forgotten
+    assert why(office, text, NOW_S + 1) == EXPIRED
+
+
+# Forged and mutated
+
+
+def mutations(text: str, count: int) -> Iterator[str]:
+    """Give `count` texts that are near a ticket: other letters, cuts, doubles, other forms of the same base64."""
+    chance = random.Random(7)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ ~\n\x00é"
+    body, signature = text.removeprefix("ek_").split(".")
+    yield from (
+        "",
+        "ek_",
+        "ek_.",
+        ".",
+        body,
+        f"ek_{body}",
+        f"ek_{body}.",
+        f"{body}.{signature}",
+        f"EK_{body}.{signature}",
+    )
+    yield from (text + "=", text + "\n", " " + text, f"ek_{body}=.{signature}", f"ek_{body}.{signature}.{signature}")
+    for last in set(letters) - {text[-1]}:  # the unused bits of the last letter: the same bytes for a lax decoder
+        yield text[:-1] + last
+    for _ in range(count):
+        place, letter = chance.randrange(3, len(text)), chance.choice(letters)
+        changed = chance.choice(
+            (text[:place] + letter + text[place + 1 :], text[:place], text[:place] + letter + text[place:],
+             text[:place] + text[place + 1 :], text[:place] + text[place - 1] + text[place:], text[:place].swapcase())
+        )  # fmt: skip
+        if changed != text:
+            yield changed
+
+
+def forgeries() -> Iterator[str]:
+    """Give tickets that are right in all but their signature."""
+    payload = msgspec.json.encode(Ticket(id="x", made_s=NOW_S, expires_s=int(NOW_S) + 7200, uses=1000))
+    body = base64.urlsafe_b64encode(payload).rstrip(b"=")
+    for key in (b"", b"relay", b"relay.ticket", b"secret", TOKEN.reveal().encode(), SECRETS[0].reveal().encode()):
+        for signed in (body, payload, b"ek_" + body):
+            for digest in ("sha256", "sha1", "md5"):
+                signature = base64.urlsafe_b64encode(hmac.digest(key, signed, digest)).rstrip(b"=")
+                yield f"ek_{body.decode()}.{signature.decode()}"
+    for header in ({"alg": "none"}, {"alg": "HS256", "typ": "JWT"}):
+        yield f"{base64.urlsafe_b64encode(json.dumps(header).encode()).decode()}.{body.decode()}."
+
+
+def door(**settings: object) -> tuple[Door, Tickets, Admission]:
+    config = Config(server_token=TOKEN, ticket_secret=SECRETS, **settings)  # type: ignore[arg-type]
+    admission, office = Admission(config), tickets()
+    return Door(config, frozenset({ORIGIN}), admission, office), office, admission
+
+
+def browser(text: str, origin: str = ORIGIN) -> Knock:
+    return Knock(PEER, (origin,), ("relay.v1", KEY_SUBPROTOCOL + text))
+
+
+def program(text: str) -> Knock:
+    return Knock(PEER, authorization=(f"Bearer {text}",))
+
+
+def test_none_of_10000_forged_mutated_replayed_and_expired_tickets_is_admitted() -> None:
+    entrance, office, _ = door()
+    good, _ = office.make(NOW_S, life_s=600)
+    expired, _ = office.make(NOW_S, life_s=10)
+    used, _ = office.make(NOW_S, life_s=600)
+    entrance.admit(browser(used), NOW_S)
+    tried = 0
+    for text in (*mutations(good, 10_000), *forgeries(), *[used] * 100, *mutations(used, 100)):
+        for knock in (browser(text), program(text)):
+            with pytest.raises(TicketRefused):
+                entrance.admit(knock, NOW_S)
+            tried += 1
+    for late_s in range(10, 200):
+        with pytest.raises(TicketRefused):
+            entrance.admit(browser(expired), NOW_S + late_s)
+    assert tried >= 10_000
+    assert entrance.admit(browser(good), NOW_S), "the good one was spoilt by the bad ones"
+
+
+ORIGINS = st.one_of(
+    st.text(max_size=40),
+    st.builds(lambda cut, more: ORIGIN[:cut] + more, st.integers(0, len(ORIGIN)), st.text(max_size=20)),
+    st.builds(lambda cut, more: more + ORIGIN[cut:], st.integers(0, len(ORIGIN)), st.text(max_size=20)),
+    st.sampled_from([ORIGIN.upper(), ORIGIN.title(), ORIGIN + "/", ORIGIN + ":443", "null", "", ORIGIN + "."]),
+    st.sampled_from([f"{ORIGIN}, {ORIGIN}", f"{ORIGIN} {ORIGIN}", "http://voice.example", f"{ORIGIN}\u200b"]),
+)
+
+
+@given(st.lists(ORIGINS.filter(lambda origin: origin != ORIGIN), min_size=100, max_size=100))
+def test_no_mutated_origin_is_admitted_even_with_a_good_ticket(origins: list[str]) -> None:
+    """100 examples of 100 origins."""
+    entrance, office, _ = door()
+    text, _ = office.make(NOW_S, life_s=600)
+    for origin in origins:
+        with pytest.raises(OriginRefused):
+            entrance.admit(browser(text, origin), NOW_S)
+    assert entrance.admit(browser(text), NOW_S), "a refused origin must not use the ticket up"
+
+
+# The door
+
+
+def test_a_program_without_an_origin_comes_in_with_a_ticket_and_not_without() -> None:
+    entrance, office, _ = door(host="0.0.0.0")
+    text, made = office.make(NOW_S, life_s=600)
+    with pytest.raises(TicketRefused):
+        entrance.admit(Knock(PEER), NOW_S)
+    assert entrance.admit(program(text), NOW_S) == made
+
+
+def test_a_page_of_the_list_needs_a_ticket_all_the_same() -> None:
+    entrance, _, _ = door()
+    with pytest.raises(TicketRefused):
+        entrance.admit(Knock(PEER, (ORIGIN,), ("relay.v1",)), NOW_S)
+
+
+def test_two_different_tickets_are_none() -> None:
+    entrance, office, _ = door()
+    one, other = (office.make(NOW_S, life_s=600)[0] for _ in range(2))
+    for knock in (
+        Knock(PEER, (ORIGIN,), ("realtime", KEY_SUBPROTOCOL + one, KEY_SUBPROTOCOL + other)),
+        Knock(PEER, (ORIGIN,), ("realtime", KEY_SUBPROTOCOL + one), (f"Bearer {other}",)),
+        Knock(PEER, (), (), (f"Bearer {one}", f"Bearer {other}")),
+    ):
+        with pytest.raises(TicketRefused):
+            entrance.admit(knock, NOW_S)
+
+
+def test_the_server_token_is_no_ticket() -> None:
+    entrance, _, _ = door()
+    with pytest.raises(TicketRefused):
+        entrance.admit(program(TOKEN.reveal()), NOW_S)
+
+
+def test_a_subprotocol_that_only_carries_a_ticket_is_not_enough() -> None:
+    entrance, office, _ = door()
+    text, _ = office.make(NOW_S, life_s=600)
+    with pytest.raises(BadRequest):
+        entrance.admit(Knock(PEER, (ORIGIN,), (KEY_SUBPROTOCOL + text,)), NOW_S)
+
+
+def test_a_stranger_does_not_learn_that_the_server_is_full() -> None:
+    entrance, office, admission = door(max_sessions=1)
+    with admission.place(PEER):
+        with pytest.raises(TicketRefused):
+            entrance.admit(browser("ek_x"), NOW_S)
+        text, _ = office.make(NOW_S, life_s=600)
+        with pytest.raises(Overloaded):
+            entrance.admit(browser(text), NOW_S)
+    assert entrance.admit(browser(text), NOW_S), "who found no room must be able to come back with the same ticket"
+
+
+@pytest.mark.parametrize("refusal", [AddressLimit, ShuttingDown])
+def test_a_ticket_survives_every_refusal_for_room(refusal: type[RelayError]) -> None:
+    entrance, office, admission = door(max_sessions_per_address=1)
+    text, made = office.make(NOW_S, life_s=600)
+    with admission.place(PEER):
+        if refusal is ShuttingDown:
+            admission.drain(until_s=0.0)
+        with pytest.raises(refusal):
+            entrance.admit(browser(text), NOW_S)
+    assert office.read(text, NOW_S) == made
+
+
+def test_without_tickets_any_key_will_do_and_is_not_looked_at() -> None:
+    config = Config()
+    entrance = Door(config, frozenset({ORIGIN}), Admission(config), None)
+    assert entrance.admit(browser("ek_anything"), NOW_S) is None
+    assert entrance.admit(program("unused"), NOW_S) is None
+
+
+def test_a_door_that_needs_tickets_and_cannot_read_them_is_not_built() -> None:
+    config = Config(host="0.0.0.0")
+    with pytest.raises(ValueError, match="tickets"):
+        Door(config, frozenset({ORIGIN}), Admission(config), None)
+
+
+def test_without_tickets_and_away_from_loopback_an_origin_is_needed() -> None:
+    config = Config(host="0.0.0.0", tickets="off")
+    entrance = Door(config, frozenset({ORIGIN}), Admission(config), None)
+    with pytest.raises(OriginRefused):
+        entrance.admit(Knock(PEER), NOW_S)
+    assert entrance.admit(Knock(PEER, (ORIGIN,)), NOW_S) is None
+
+
+# Limits that a ticket carries
+
+
+def test_of_two_limits_the_tighter_one_holds() -> None:
+    config = Config(max_session_s=900.0, max_tokens=1_000)
+    session = tightened(config, TicketLimits(max_session_s=60.0, max_tokens=5_000, max_usd=0.5))
+    assert (session.max_session_s, session.max_tokens, session.max_usd) == (60.0, 1_000, 0.5)
+    assert session.limits_money, "a price must be known for a limit in money"
+    assert tightened(config, TicketLimits()) == config
+
+
+def test_a_limit_that_would_be_wider_than_the_processs_is_named() -> None:
+    config = Config(max_session_s=900.0)
+    assert too_wide(config, TicketLimits(max_session_s=901.0)) == "max_session_s"
+    assert too_wide(config, TicketLimits(max_session_s=900.0, max_tokens=10**9)) == ""
+
+
+# The office
+
+
+def office(**settings: object) -> TicketOffice:
+    config = Config(server_token=TOKEN, ticket_secret=SECRETS, **settings)  # type: ignore[arg-type]
+    return TicketOffice(config, tickets())
+
+
+def problem(body: object, **settings: object) -> tuple[int, str | None]:
+    with pytest.raises(ApiError) as refused:
+        office(**settings).answer(body if isinstance(body, bytes) else json.dumps(body).encode(), NOW_S)
+    error = refused.value.body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return refused.value.status, error["param"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"{", None), (b"[]", "body"), (b"[" * 10_000, None), (b"\xff", None), (b"null", "body"),
+        ({"relay": {"user": ""}}, "relay.user"), ({"relay": {"user": "x" * 257}}, "relay.user"),
+        ({"relay": {"uses": 2}}, "relay.uses"), ({"relay": {"uses": 0}}, "relay.uses"),
+        ({"relay": {"limits": {"max_session_s": 901}}}, "relay.limits.max_session_s"),
+        ({"relay": {"limits": {"max_session_s": -1}}}, "relay.limits.max_session_s"),
+        ({"relay": {"limits": {"max_sessions": 1}}}, "relay.limits.max_sessions"),
+        ({"relay": {"nothing": 1}}, "relay.nothing"), ({"nothing": 1}, "nothing"),
+        ({"expires_after": {"seconds": 9}}, "expires_after.seconds"),
+        ({"expires_after": {"seconds": 7201}}, "expires_after.seconds"),
+        ({"expires_after": {"anchor": "now"}}, "expires_after.anchor"),
+        ({"session": {"type": "transcription"}}, "session.type"), ({"session": {}}, "session"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_request_is_named(body: object, param: str | None) -> None:
+    status, found = problem(body, max_session_s=900.0)
+    assert status == 400
+    assert found == (None if param == "body" else param)
+
+
+def test_the_answer_has_openais_shape_and_tells_neither_prompt_nor_tools() -> None:
+    config = Config(server_token=TOKEN, ticket_secret=SECRETS, instructions="CANARY PROMPT", model="gpt-realtime-2.1")
+    body = {"session": {"type": "realtime", "model": "other", "instructions": "CANARY TOO", "tools": [{}]}}
+    answer = TicketOffice(config, tickets()).answer(json.dumps(body).encode(), NOW_S)
+    assert set(answer) == {"value", "expires_at", "session"}
+    assert answer["expires_at"] == int(NOW_S) + 600
+    session = answer["session"]
+    assert session["id"].startswith("sess_")
+    assert (session["object"], session["type"], session["model"]) == (
+        "realtime.session",
+        "realtime",
+        "gpt-realtime-2.1",
+    )
+    assert "CANARY" not in json.dumps(answer)
+    assert not {"instructions", "tools", "tool_choice", "prompt"} & set(session)
+
+
+def test_ten_wrong_tokens_a_minute_are_answered_401_more_429_and_the_right_one_always_passes() -> None:
+    desk = office()
+    statuses = []
+    for _ in range(15):
+        with pytest.raises(ApiError) as refused:
+            desk.check_token("wrong", PEER, NOW_S)
+        statuses.append(refused.value.status)
+    assert statuses == [401] * 10 + [429] * 5
+    assert 0 < int(refused.value.headers["Retry-After"]) <= 60
+    desk.check_token(TOKEN.reveal(), PEER, NOW_S)
+    with pytest.raises(ApiError) as refused:
+        desk.check_token("wrong", PEER, NOW_S + 60)
+    assert refused.value.status == 401
+
+
+def test_wrong_tokens_from_many_addresses_are_counted_in_bounded_memory() -> None:
+    desk = office()
+    for number in range(2_000):
+        with pytest.raises(ApiError) as refused:
+            desk.check_token("wrong", f"2001:db8::{number:x}", NOW_S)
+    assert refused.value.status == 429
+    assert len(desk._wrong._tries) == 1_024
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "é", TOKEN.reveal()[:-1], TOKEN.reveal() + "x", TOKEN.reveal().upper()])
+def test_only_the_server_token_is_the_server_token(token: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        office().check_token(token, PEER, NOW_S)
+    assert refused.value.status == 401
+    assert refused.value.body["error"]["code"] == "invalid_api_key"
