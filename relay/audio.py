@@ -75,12 +75,12 @@ def native_info() -> NativeInfo:
     return NativeInfo(_SIMD_NAMES[_SIMD], lib.relay_live_handles(), lib.relay_table_bytes())  # type: ignore[arg-type]  # the table's values are the literals
 
 
-def check_append(audio: bytes | str, *, _check: Any = lib.relay_base64_check) -> int:
-    """Return the byte count of PCM16 in strict base64; AudioDataError when it is not that."""
+def check_append(audio: bytes | str, *, sample_bytes: int = 2, _check: Any = lib.relay_base64_check) -> int:
+    """Return the byte count of whole samples (PCM16, or G.711 of one byte) in strict base64; else AudioDataError."""
     if isinstance(audio, str):
         audio = _ascii(audio)
     count: int = _check(audio, len(audio))
-    if count < 0 or count % 2:
+    if count < 0 or count % sample_bytes:
         _fail(count if count < 0 else lib.RELAY_E_LENGTH)
     return count
 

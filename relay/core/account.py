@@ -12,8 +12,9 @@ import msgspec
 
 from relay.core import events
 from relay.core.budget import Budget, Limits
+from relay.core.formats import Samples, samples
 from relay.core.meter import Meter, read_response, short_id
-from relay.core.playout import pcm16_samples
+from relay.core.places import take
 from relay.core.unbilled import Unbilled
 
 _ABSENT = msgspec.Raw(b"")
@@ -57,7 +58,7 @@ class Account:
     def __init__(self, meter: Meter, limits: Limits, *, upstream_rate_hz: int, now_s: float, unix_s: float) -> None:
         self._meter = meter
         self._budget = Budget(limits, now_s)
-        self._upstream_rate_hz = upstream_rate_hz
+        self._output = self._session_output = Samples(upstream_rate_hz)
         self._unix_offset_s = unix_s - now_s
         self._reported_usd = 0.0
         self._unbilled = Unbilled()
@@ -84,7 +85,7 @@ class Account:
         """Count an event of the upstream, which is JSON and has a type; return the bill as an event if it changed."""
         audio = _audio_in(text)
         if audio is not None:
-            self._budget.generated_audio(pcm16_samples(audio) / self._upstream_rate_hz, now_s)
+            self._budget.generated_audio(self._output.seconds_in(audio), now_s)
             return []
         event = _event_decoder.decode(text)
         self._notice(event, now_s)
@@ -131,6 +132,9 @@ class Account:
                 self._budget.silenced(now_s)
             case events.SESSION_CREATED | events.SESSION_UPDATED:
                 self._expires(event.session, now_s)
+                self._output = self._session_output = _format(event.session, self._session_output)
+            case events.RESPONSE_CREATED:
+                self._output = _format(event.response, self._session_output)
 
     def _estimate(self, event: _Event) -> None:
         """Note what an answer would cost that has no bill when the session ends."""
@@ -179,7 +183,7 @@ class Account:
 
     def _seconds(self, delta: msgspec.Raw) -> float:
         try:
-            return pcm16_samples(_text_decoder.decode(delta)) / self._upstream_rate_hz
+            return self._output.seconds_in(_text_decoder.decode(delta))
         except msgspec.DecodeError:
             return 0.0  # no text: it cannot be played either
 
@@ -190,6 +194,14 @@ class Account:
             return
         if expires_at is not None:
             self._budget.expires(expires_at - self._unix_offset_s, now_s)
+
+
+def _format(owner: msgspec.Raw, otherwise: Samples) -> Samples:
+    """Return how a session, or a response, says that its audio is written."""
+    try:
+        return samples(take(msgspec.json.decode(owner), ("audio", "output", "format"), None), otherwise)
+    except events.UNREADABLE:
+        return otherwise
 
 
 def _audio_in(text: str) -> str | None:

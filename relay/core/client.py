@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from relay.core.permissions import Permissions
+
 
 @dataclass(slots=True)
 class Decision:
@@ -47,6 +49,7 @@ class ClientSettings:
     turn_detection: str
     lead_ms: int
     lacks: frozenset[str] = frozenset()
+    permissions: Permissions = field(default_factory=Permissions)
 
 
 class Client(Protocol):

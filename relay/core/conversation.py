@@ -44,7 +44,7 @@ class _Flush:
 
 
 class Conversation:
-    """The accounts of one session. `interrupts`: whether speech of the person ends the answer.
+    """The accounts of one session. `interrupts`: whether speech of the person ends the answer; it may change.
 
     `lacks`: an upstream that can neither cancel nor truncate is not asked to, and the person has silence all the same.
     """
@@ -61,7 +61,7 @@ class Conversation:
         self._playout = playout
         self._rate_hz = rate_hz
         self._upstream_rate_hz = upstream_rate_hz
-        self._interrupts = interrupts
+        self.interrupts = interrupts
         self._lacks = lacks
         self._items: dict[tuple[str, int], AudioItem] = {}
         self._item_count = 0
@@ -106,7 +106,7 @@ class Conversation:
 
     def speech_started(self) -> Decision:
         """The person began to speak."""
-        if not self._interrupts:
+        if not self.interrupts:
             return Decision()
         self._interrupt_response()
         return self._cut("speech")

@@ -1,8 +1,12 @@
 """OpenAI's own JSON to the browser, GA or beta: events pass through unpaced and in order, for official clients.
 
 Rules: what a client sends goes through policy.py; its audio is checked (strict base64, whole samples) and passed on as
-it came. What it plays and what it truncates is its own affair. The session is the operator's: official clients begin
-with `session.update` and wait for its answer, so relay answers it, with the session as it is, and sends nothing on.
+it came. What it plays and what it truncates is its own affair. Official clients begin with `session.update` and wait
+for its answer. Where nothing of it is permitted, relay answers it, with the session as it is, and sends nothing on;
+what is permitted goes up, and the upstream's answer is the answer. All that goes up passes `_go_up`.
+
+A trusted client may choose G.711. Audio is counted by the format that was asked for last, until the upstream says
+which one holds.
 
 The upstream speaks GA. A beta client is translated for (dialect.py), before policy on its way up and after it on its
 way down, so that policy knows one dialect. Who says no dialect at the door shows it with the first `session.update`.
@@ -15,8 +19,12 @@ from typing import Any
 import msgspec
 
 from relay.audio import AudioDataError, check_append
-from relay.core import dialect, events, messages, policy, public
+from relay.core import dialect, events, messages
 from relay.core.client import ClientSettings, Decision
+from relay.core.formats import Samples, recordings, samples
+from relay.core.places import take
+from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, not_an_object, read_any
+from relay.core.public import Hearing
 from relay.core.supports import check_supported
 from relay.errors import BadRequest, UpstreamProtocolError
 
@@ -39,7 +47,10 @@ class OpenAIJson:
     flushing = 0
 
     def __init__(self, settings: ClientSettings, *, beta: bool = False) -> None:
-        self._ms_per_byte = 1000 / CLIENT_RATE_HZ / 2
+        self._policy = Policy(settings.permissions, OPENAI)
+        self._hearing = Hearing(settings.permissions)
+        self._chooses_format = settings.permissions.is_open
+        self._input = self._asked_input = Samples(CLIENT_RATE_HZ)
         self._lacks = settings.lacks
         self._to_beta = dialect.ServerToBeta() if beta else None
         self._was_updated = False
@@ -53,8 +64,8 @@ class OpenAIJson:
             raise BadRequest("Binary frames are not supported; send JSON text.", code="relay_invalid_audio")
         try:
             decision = Decision()
-            for event in self._read(message):
-                decision.then(self._obey(event))
+            for text in self._in_ga(message):
+                decision.then(self._obey(self._policy.read(text)))
             return decision
         except BadRequest as problem:
             if self._to_beta is not None and problem.param is not None:
@@ -62,10 +73,12 @@ class OpenAIJson:
             raise
 
     def event(self, text: str, now_s: float) -> Decision:
-        """Pass a server event on."""
+        """Pass a server event on, if the client may hear it."""
         try:
-            kind = events.head_decoder.decode(text).type
-            shown = public.public_event(kind, text)
+            kind, shown = self._hearing.of(text)
+            self._note_format(kind, text)
+            if shown is None:
+                return Decision()
             told = self._in_its_dialect(shown)
             if kind == events.SESSION_UPDATED:
                 told += self._session_stands(shown)
@@ -106,39 +119,68 @@ class OpenAIJson:
 
     # From the client
 
-    def _read(self, text: str) -> list[messages.OpenAIMessage]:
-        if self._to_beta is None:
-            return [policy.read_openai(text)]
-        return [policy.read_openai(translated) for translated in _translated(text)]
+    def _in_ga(self, text: str) -> list[str]:
+        """Return what the client says in GA. Raises BadRequest."""
+        if self._to_beta is None and not self._was_updated and _is_flat_update(text):
+            self._to_beta = dialect.ServerToBeta()
+        return [text] if self._to_beta is None else _translated(text)
 
-    def _obey(self, event: messages.OpenAIMessage) -> Decision:
-        match event:
+    def _obey(self, said: Said) -> Decision:
+        match said:
             case messages.Append():
-                return self._append(event)
-            case messages.UpdateSession():
-                return self._update(event)
-        check_supported(event, self._lacks)
-        match event:
-            case messages.AddItem(item=messages.SpokenMessage(content=content)):
-                recorded_ms = _check_recordings(content, event.event_id) * self._ms_per_byte
-                return Decision(upstream=[policy.write(event)], recorded_ms=recorded_ms)
-        return Decision(upstream=[policy.write(event)])
+                return self._append(said)
+            case NothingToSet():
+                return self._answer_update()
+            case Up():
+                return self._go_up(said)
+        raise RuntimeError("a control of relay.v1 in OpenAI's language")
 
     def _append(self, event: messages.Append) -> Decision:
-        audio_bytes = _check_audio(event.audio, "audio", event.event_id)
+        audio_ms = self._asked_input.ms(self._check_audio(event.audio, "audio", event.event_id))
         text = events.encode({"type": "input_audio_buffer.append", "audio": event.audio})
-        return Decision(audio=[(text.encode(), audio_bytes * self._ms_per_byte)])
+        return Decision(audio=[(text.encode(), audio_ms)])
 
-    def _update(self, event: messages.UpdateSession) -> Decision:
+    def _go_up(self, up: Up) -> Decision:
+        """Send an event upstream: the one way there for all but audio."""
+        event = up.event
+        check_supported(event, self._lacks)
+        recorded = sum(self._check_audio(audio, place, up.event_id) for place, audio in recordings(event))
+        recorded_ms = self._asked_input.ms(recorded)
+        try:
+            decision = Decision(upstream=[events.encode(event)], recorded_ms=recorded_ms)
+        except RecursionError:
+            raise not_an_object() from None
+        if event["type"] == "session.update":
+            self._was_updated = True
+            self._ask_format(take(event, ("session", "audio", "input", "format"), None))
+        return decision
+
+    def _answer_update(self) -> Decision:
         """Answer an update; one that comes before the session stands is answered by that."""
-        is_flat = "type" not in event.session and not BETA_SESSION_FIELDS.isdisjoint(event.session)
-        if is_flat and not self._was_updated and self._to_beta is None:
-            self._to_beta = dialect.ServerToBeta()
         self._was_updated = True
         if self._session is None:
             self._unanswered = min(self._unanswered + 1, MAX_EARLY_UPDATES)
             return Decision()
         return Decision(browser=self._answer())
+
+    def _check_audio(self, audio: str, param: str, event_id: str | None) -> int:
+        """Return the number of bytes in a base64 text. Raises BadRequest."""
+        try:
+            return check_append(audio, sample_bytes=self._asked_input.sample_bytes)
+        except AudioDataError as error:
+            raise BadRequest(f"{error}.", code="relay_invalid_audio", param=param, event_id=event_id) from None
+
+    def _ask_format(self, told: Any) -> None:
+        if self._chooses_format:
+            self._asked_input = samples(told, self._asked_input)
+
+    def _note_format(self, kind: str, text: str) -> None:
+        """Learn which format holds; after a refusal it is the one before."""
+        if kind == events.ERROR:
+            self._asked_input = self._input
+        elif kind == events.SESSION_UPDATED and self._chooses_format:
+            told = take(msgspec.json.decode(text), ("session", "audio", "input", "format"), None)
+            self._input = self._asked_input = samples(told, self._input)
 
     # From the upstream
 
@@ -163,29 +205,22 @@ class OpenAIJson:
 def _translated(text: str) -> list[str]:
     """Return what a beta client says in GA. Raises BadRequest; what was just not too deep to read may be to write."""
     try:
-        return [events.encode(event) for event in dialect.client_to_ga(policy.read_any(text))]
+        return [events.encode(event) for event in dialect.client_to_ga(read_any(text))]
     except RecursionError:
-        raise policy.not_an_object() from None
+        raise not_an_object() from None
+
+
+def _is_flat_update(text: str) -> bool:
+    """Whether a text is an update that only a beta client writes. Raises BadRequest if it is not a JSON object."""
+    if '"session.update"' not in text:
+        return False
+    match read_any(text):
+        case {"type": "session.update", "session": dict(session)}:
+            return "type" not in session and not BETA_SESSION_FIELDS.isdisjoint(session)
+    return False
 
 
 def _name_in_beta(problem: BadRequest, ga: str) -> None:
     """Name the field as the client wrote it, for its program and for whoever reads the words."""
     problem.param = dialect.place_in_beta(ga)
     problem.public = problem.public.replace(f"{ga}: ", f"{problem.param}: ", 1)
-
-
-def _check_recordings(content: list[messages.InputText | messages.InputAudio], event_id: str | None) -> int:
-    """Return the number of bytes in all recordings. Raises BadRequest."""
-    return sum(
-        _check_audio(part.audio, f"item.content[{index}].audio", event_id)
-        for index, part in enumerate(content)
-        if isinstance(part, messages.InputAudio)
-    )
-
-
-def _check_audio(audio: str, param: str, event_id: str | None) -> int:
-    """Return the number of bytes in a base64 text. Raises BadRequest."""
-    try:
-        return check_append(audio)
-    except AudioDataError as error:
-        raise BadRequest(f"{error}.", code="relay_invalid_audio", param=param, event_id=event_id) from None

@@ -10,12 +10,16 @@ from typing import Any
 
 import msgspec
 
-from relay.audio import AudioDataError, AudioFormatError, Downlink, Level, Uplink
-from relay.core import events, messages, policy, public
+from relay.audio import AudioDataError, AudioFormatError, Downlink, Level, Uplink, check_append
+from relay.core import events, messages
 from relay.core.client import ClientSettings, Decision
 from relay.core.conversation import Conversation
 from relay.core.events import encode
+from relay.core.formats import Samples, recordings
+from relay.core.places import MISSING, take
 from relay.core.playout import Playout
+from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up, not_an_object, start_error
+from relay.core.public import Hearing
 from relay.core.supports import CANCEL, check_supported
 from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
@@ -63,6 +67,10 @@ class RelayV1:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
+        self._policy = Policy(settings.permissions, RELAY_V1)
+        self._hearing = Hearing(settings.permissions)
+        self._session: Any = None
+        self._answers = 0
         self._audio: _Audio | None = None
         self._level_told_s = float("-inf")
 
@@ -91,7 +99,7 @@ class RelayV1:
             return self._microphone(message, now_s)
         if self._audio is None:
             return self._start(message)
-        return self._control(policy.read_relay_v1(message), self._audio, now_s)
+        return self._control(self._policy.read(message), self._audio, now_s)
 
     def event(self, text: str, now_s: float) -> Decision:
         """Take an event from the upstream: audio to the queue, everything else to the browser."""
@@ -147,13 +155,13 @@ class RelayV1:
 
     def _start(self, text: str) -> Decision:
         try:
-            message = policy.read_relay_v1(text)
+            message = self._policy.read(text)
         except BadRequest as problem:
             if problem.request_code == "relay_invalid_json":
                 raise
-            raise policy.start_error(problem) from None
+            raise start_error(problem) from None
         if not isinstance(message, messages.Start):
-            raise StartError(event_id=message.event_id)
+            raise StartError(event_id=None if isinstance(message, NothingToSet) else message.event_id)
         try:
             self._audio = _Audio(message, self._settings)
         except AudioFormatError as error:
@@ -177,7 +185,7 @@ class RelayV1:
             audio.unsent_ms = 0.0
         return decision.then(self._levels(audio, now_s))
 
-    def _control(self, message: messages.RelayV1Message, audio: _Audio, now_s: float) -> Decision:
+    def _control(self, message: Said, audio: _Audio, now_s: float) -> Decision:
         match message:
             case messages.Played():
                 decision = audio.conversation.played(message.item, message.samples, now_s)
@@ -189,16 +197,52 @@ class RelayV1:
             case messages.Start():
                 problem = "relay.start was sent already; a session has one audio format."
                 raise BadRequest(problem, code="relay_invalid_field", param="type", event_id=message.event_id)
-            case messages.CancelResponse() if CANCEL in self._settings.lacks:
+            case NothingToSet():
+                return self._answer_update()
+            case Up(event={"type": "response.cancel"}) if CANCEL in self._settings.lacks:
                 return audio.conversation.interrupt()  # all that can be done: nobody hears the rest
-            case _:
-                check_supported(message, self._settings.lacks)
-                return Decision(upstream=[policy.write(message)])
+            case Up():
+                return self._go_up(message)
+        raise RuntimeError("audio as text in relay.v1")
+
+    def _go_up(self, up: Up) -> Decision:
+        """Send an event of the client's upstream: the one way there for all but audio."""
+        check_supported(up.event, self._settings.lacks)
+        samples = Samples(self._settings.input_rate_hz)
+        recorded_ms = 0.0
+        for place, audio in recordings(up.event):
+            try:
+                recorded_ms += samples.ms(check_append(audio))
+            except AudioDataError as error:
+                raise BadRequest(f"{error}.", code="relay_invalid_audio", param=place, event_id=up.event_id) from None
+        try:
+            return Decision(upstream=[encode(up.event)], recorded_ms=recorded_ms)
+        except RecursionError:
+            raise not_an_object() from None
+
+    def _answer_update(self) -> Decision:
+        """Answer an update of which nothing is permitted; before the session stands, that will be the answer."""
+        if self._session is None:
+            return Decision()
+        self._answers += 1
+        event_id = f"event_relay_session_{self._answers}"
+        event = {"type": events.SESSION_UPDATED, "event_id": event_id, "session": self._session}
+        return Decision(browser=[encode(event)])
 
     def _event(self, text: str) -> Decision:
-        kind = events.head_decoder.decode(text).type
-        told = Decision() if kind == events.AUDIO_DELTA else Decision(browser=[public.public_event(kind, text)])
+        kind, shown = self._hearing.of(text)
+        told = Decision() if kind == events.AUDIO_DELTA or shown is None else Decision(browser=[shown])
+        if kind == events.SESSION_UPDATED and shown is not None:
+            self._session = msgspec.json.decode(shown).get("session")
+            self._note_turn_detection(text)
         return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text))
+
+    def _note_turn_detection(self, text: str) -> None:
+        """A client that may set it decides whether speech interrupts."""
+        place = ("session", "audio", "input", "turn_detection")
+        told = take(msgspec.json.decode(text), place, MISSING)
+        if self._audio is not None and (told is None or isinstance(told, dict)):
+            self._audio.conversation.interrupts = told is not None and told.get("interrupt_response") is not False
 
     def _levels(self, audio: _Audio, now_s: float) -> Decision:
         """Look at the levels ten times a second: for the meters, and for a microphone that sends only zeros."""

@@ -7,36 +7,35 @@ and its session goes on. profiles.py says which upstream lacks what, in the word
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from relay.core import messages
+from relay.core.formats import recordings
 from relay.errors import BadRequest
 
 CANCEL, TRUNCATE, RECORDINGS = "cancel", "truncate", "recordings"
 
-EVENTS: Mapping[type[messages.ForwardedOpenAI | messages.Forwarded], str] = {
-    messages.CancelResponse: CANCEL,
-    messages.CancelOneResponse: CANCEL,
-    messages.TruncateItem: TRUNCATE,
-    messages.RetrieveItem: "retrieve",
-    messages.DeleteItem: "delete",
-    messages.Clear: "clear",
+EVENTS: Mapping[str, str] = {
+    "response.cancel": CANCEL,
+    "conversation.item.truncate": TRUNCATE,
+    "conversation.item.retrieve": "retrieve",
+    "conversation.item.delete": "delete",
+    "input_audio_buffer.clear": "clear",
 }
 """Client events, and the word for an upstream that does not know them."""
 
 
-def check_supported(message: messages.ForwardedOpenAI | messages.Forwarded, lacks: frozenset[str]) -> None:
-    """Raise BadRequest if the upstream cannot do what the message asks for."""
+def check_supported(event: dict[str, Any], lacks: frozenset[str]) -> None:
+    """Raise BadRequest if the upstream cannot do what the event, in GA, asks for."""
     if not lacks:
         return
-    if EVENTS.get(type(message)) in lacks:
-        raise _unsupported(str(type(message).__struct_config__.tag), "type", message.event_id)
-    match message:
-        case messages.AddItem(item=messages.SpokenMessage(content=content)) if RECORDINGS in lacks:
-            for index, part in enumerate(content):
-                if isinstance(part, messages.InputAudio):
-                    raise _unsupported("an item with audio", f"item.content[{index}].type", message.event_id)
+    if EVENTS.get(event["type"]) in lacks:
+        raise _unsupported(event["type"], "type", event)
+    if RECORDINGS in lacks:
+        for place, _ in recordings(event):
+            raise _unsupported("an item with audio", place.removesuffix(".audio") + ".type", event)
 
 
-def _unsupported(what: str, param: str, event_id: str | None) -> BadRequest:
+def _unsupported(what: str, param: str, event: dict[str, Any]) -> BadRequest:
+    event_id = event.get("event_id")
     public = f"The voice service behind this server cannot do this: {what}."
     return BadRequest(public, code="relay_unsupported", param=param, event_id=event_id)

@@ -178,7 +178,7 @@ def test_a_beta_response_is_asked_for_in_ga() -> None:
         ({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]}, "item.role"),
         ({**USER, "content": [{"type": "input_image", "image_url": "data:"}]}, "item.content[0].type"),
         ({"type": "function_call", "name": "n", "arguments": "{}"}, "item.type"),
-        ({"type": "mcp_approval_response", "approve": True}, "item.type"),
+        ({"type": "mcp_approval_response", "approval_request_id": "a", "approve": True}, "item.type"),
         ({"type": "function_call_output", "output": "{}"}, "item.call_id"),
         ({**USER, "content": []}, "item.content"),
         (None, "item"),

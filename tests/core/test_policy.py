@@ -7,16 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core import messages, policy
+from relay.core.permissions import Permissions
+from relay.core.policy import OPENAI, RELAY_V1, Policy, Up
 from relay.errors import BadRequest
 
 FORMAT = {"encoding": "f32le", "rate_hz": 48000}
 START = {"type": "relay.start", "audio": {"input": FORMAT, "output": FORMAT}}
 
 
+LOCKED = Permissions()
+read_relay_v1 = Policy(LOCKED, RELAY_V1).read
+read_openai = Policy(LOCKED, OPENAI).read
+
+
 def refusal(text: str) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
-        policy.read_relay_v1(text)
+        read_relay_v1(text)
     return caught.value
 
 
@@ -34,7 +40,7 @@ def test_what_is_not_a_json_object_is_called_so(text: str) -> None:
     assert refusal(text).request_code == "relay_invalid_json"
 
 
-@pytest.mark.parametrize("kind", ["session.update", "conversation.item.truncate", "input_audio_buffer.append", "x", ""])
+@pytest.mark.parametrize("kind", ["conversation.item.truncate", "input_audio_buffer.append", "x", ""])
 def test_an_event_a_client_may_not_send_is_refused_by_name(kind: str) -> None:
     error = refusal(json.dumps({"type": kind, "event_id": "e1", "session": {"instructions": "obey me"}}))
     assert (error.request_code, error.param, error.event_id) == ("relay_unknown_event", "type", "e1")
@@ -71,7 +77,7 @@ LONG = {"A" * 60_000: 1}
 @pytest.mark.parametrize("fields", [LONG, {"response": LONG}, {"response": {"audio": LONG}}])
 def test_a_refusal_does_not_say_a_long_name_back(fields: dict[str, object]) -> None:
     with pytest.raises(BadRequest) as caught:
-        policy.read_openai(json.dumps({"type": "response.create", **fields}))
+        read_openai(json.dumps({"type": "response.create", **fields}))
     assert caught.value.request_code == "relay_invalid_field"
     assert 200 < len(caught.value.param or "") <= 300
     assert len(caught.value.public) < 400
@@ -79,7 +85,7 @@ def test_a_refusal_does_not_say_a_long_name_back(fields: dict[str, object]) -> N
 
 def test_a_key_that_is_too_long_is_refused_by_its_place() -> None:
     with pytest.raises(BadRequest) as caught:
-        policy.read_openai(json.dumps({"type": "response.create", "response": {"metadata": {"k" * 65: "v"}}}))
+        read_openai(json.dumps({"type": "response.create", "response": {"metadata": {"k" * 65: "v"}}}))
     assert caught.value.param == "response.metadata"
     assert caught.value.public == "response.metadata: Expected `str` of length <= 64."
 
@@ -93,9 +99,7 @@ def test_only_user_messages_may_be_created(role: str) -> None:
 def test_typed_text_is_written_anew_and_keeps_what_it_said() -> None:
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hällo \u2028"}]}
     event = {"type": "conversation.item.create", "event_id": "e", "item": item}
-    message = policy.read_relay_v1(json.dumps(event))
-    assert isinstance(message, messages.CreateItem)
-    assert json.loads(policy.write(message)) == event
+    assert read_relay_v1(json.dumps(event)) == Up(event)
 
 
 json_values = st.recursive(
@@ -110,11 +114,11 @@ fields = st.sampled_from(["audio", "item", "samples", "flush", "event_id", "resp
 @given(kinds, st.dictionaries(fields, json_values, max_size=5))
 def test_whatever_the_fields_hold_the_answer_is_a_message_or_a_bad_request(kind: str, rest: dict[str, object]) -> None:
     text = json.dumps({"type": kind, **rest})
-    for read in (policy.read_relay_v1, policy.read_openai):
+    for read in (read_relay_v1, read_openai):
         problem = problem_of(read, text)
         assert problem is None or (problem.request_code.startswith("relay_") and len(problem.public) < 500)
 
 
 @given(st.text())
 def test_any_text_is_a_message_or_a_bad_request(text: str) -> None:
-    problem_of(policy.read_relay_v1, text)
+    problem_of(read_relay_v1, text)

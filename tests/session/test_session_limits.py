@@ -322,8 +322,8 @@ async def test_usage_is_told_to_the_browser_only_where_the_operator_permits_it(a
         async with open_rig(config(tell_usage=permitted)) as rig:
             await rig.start()
             await respond(rig, TENTH_USD)
-            await rig.upstream.send_json({"type": "marker"})
-            await rig.expect("marker")
+            await rig.upstream.send_json({"type": "rate_limits.updated"})
+            await rig.expect("rate_limits.updated")
             assert (b"relay.usage" in rig.browser_stream.sent) is permitted
 
 

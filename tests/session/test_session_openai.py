@@ -82,8 +82,8 @@ async def test_wherever_an_upstream_repeats_the_operators_words_the_browser_does
         await rig.begin_upstream()
         for event in events_that_repeat(CANARY_PROMPT):
             await rig.upstream.send_json(event)
-        await rig.upstream.send_json({"type": "marker"})
-        await rig.expect("marker")
+        await rig.upstream.send_json({"type": "rate_limits.updated"})
+        await rig.expect("rate_limits.updated")
         assert b"response.done" in rig.browser_stream.sent
         assert b"CANARY" not in rig.browser_stream.sent
         assert CANARY_KEY.encode() not in rig.browser_stream.sent

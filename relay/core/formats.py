@@ -1,0 +1,55 @@
+"""Audio formats as the API names them, in bytes and milliseconds; and the recordings that are in events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+G711 = frozenset({"audio/pcmu", "audio/pcma"})
+G711_RATE_HZ = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """How audio is written in one direction."""
+
+    rate_hz: int
+    sample_bytes: int = 2
+
+    def ms(self, audio_bytes: int) -> float:
+        """Return the length of so much audio."""
+        return audio_bytes / self.sample_bytes / self.rate_hz * 1000
+
+    def seconds_in(self, base64: str) -> float:
+        """Return the length of audio in a base64 text, read off its length."""
+        padding = 2 if base64.endswith("==") else 1 if base64.endswith("=") else 0
+        return (len(base64) // 4 * 3 - padding) / self.sample_bytes / self.rate_hz
+
+
+def samples(told: Any, otherwise: Samples) -> Samples:
+    """Return what a format object says, or `otherwise` if it says nothing that can be counted by."""
+    match told:
+        case {"type": str(kind)} if kind in G711:
+            return Samples(G711_RATE_HZ, 1)
+        case {"type": "audio/pcm", "rate": int(rate_hz)} if 8_000 <= rate_hz <= 192_000:
+            return Samples(rate_hz)
+    return otherwise
+
+
+def recordings(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the place and the base64 text of each recording that the person adds with an event."""
+    yield from _recordings(event.get("item"), "item")
+    match event.get("response"):
+        case {"input": [*items]}:
+            for index, item in enumerate(items):
+                yield from _recordings(item, f"response.input[{index}]")
+
+
+def _recordings(item: Any, place: str) -> Iterator[tuple[str, str]]:
+    match item:
+        case {"content": [*parts]}:
+            for index, part in enumerate(parts):
+                match part:
+                    case {"type": "input_audio", "audio": str(audio)}:
+                        yield f"{place}.content[{index}].audio", audio
