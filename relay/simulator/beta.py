@@ -14,7 +14,7 @@ from typing import Any
 
 from relay.simulator.beta_schema import Beta
 from relay.simulator.checks import Refusal
-from relay.simulator.conversation import Event, event
+from relay.simulator.conversation import Event
 from relay.simulator.edge import Edge, Understood, kind_of
 from relay.simulator.ids import Ids
 from relay.simulator.messages import refused
@@ -134,6 +134,13 @@ class BetaEdge(Edge):
         self._beta.check_content(item, path)
         return _with_content(item, GA_CONTENT)
 
+    def reworded(self, refusal: Refusal) -> Refusal:
+        """See Edge."""
+        for name, path in (SETTINGS | LATER_SETTINGS).items():
+            for where in ("session", "response"):
+                refusal = refusal.with_path(f"{where}.{'.'.join(path)}", f"{where}.{name}")
+        return refusal
+
     # --- out ------------------------------------------------------------------------------------------------------
     def outgoing(self, said: Event) -> list[Event]:
         """See Edge."""
@@ -146,9 +153,9 @@ class BetaEdge(Edge):
         shown = [self._shown(said | {"type": RENAMED.get(kind, kind)})]
         if kind == "session.created":
             conversation = {"id": self.conversation_id, "object": "realtime.conversation"}
-            shown.append(event("conversation.created", conversation=conversation))
+            shown.append(self.own("conversation.created", conversation=conversation))
         if kind == "response.created":
-            shown.append(event("rate_limits.updated", rate_limits=self._limits))
+            shown.append(self.own("rate_limits.updated", rate_limits=self._limits))
         return shown
 
     def _shown(self, said: Event) -> Event:
@@ -161,8 +168,6 @@ class BetaEdge(Edge):
             shown["response"] = self._beta_response(said["response"])
         if "item" in said:
             shown["item"] = _with_content(said["item"], CONTENT)
-        if said["type"] == "error":
-            shown["error"] = _in_beta_words(said["error"])
         return shown
 
     def _beta_session(self, ga: dict[str, Any]) -> dict[str, Any]:
@@ -243,13 +248,3 @@ def _without_images(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {name: _without_images(inner) for name, inner in value.items() if name != "image_tokens"}
-
-
-def _in_beta_words(error: dict[str, Any]) -> dict[str, Any]:
-    """Fields that only the session could judge are named as the client wrote them."""
-    shown = dict(error)
-    for name, path in (SETTINGS | LATER_SETTINGS).items():
-        for where in ("session", "response"):
-            ga, beta = f"{where}.{'.'.join(path)}", f"{where}.{name}"
-            shown |= {key: str(shown[key]).replace(ga, beta) for key in ("message", "param") if shown[key] is not None}
-    return shown

@@ -27,6 +27,11 @@ class Refusal(Exception):
         self.param = param
         self.kind = kind
 
+    def with_path(self, path: str, instead: str) -> Refusal:
+        """The same, with the field at `path` and all below it called by another name."""
+        param = None if self.param is None else self.param.replace(path, instead)
+        return Refusal(self.code, self.message.replace(path, instead), param, kind=self.kind)
+
     @property
     def close_reason(self) -> str:
         """The Close frame's reason when it is fatal after all."""

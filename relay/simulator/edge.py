@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay.simulator.checks import Refusal, unsupported
-from relay.simulator.conversation import Event
+from relay.simulator.conversation import Event, event
 from relay.simulator.ids import Ids
 from relay.simulator.timeline import Steps
 
@@ -28,9 +28,17 @@ class Edge:
         """A client's event in GA's words. Refusal, in the dialect's words, for what it does not have."""
         return sent, []
 
+    def reworded(self, refusal: Refusal) -> Refusal:
+        """The session's refusal, its fields named as the client wrote them."""
+        return refusal
+
     def outgoing(self, said: Event) -> list[Event]:
         """What the client gets for an event of the session's: none, one or several. `said` stays as it is."""
         return [said]
+
+    def own(self, kind: str, **fields: Any) -> Event:
+        """An event that the edge says by itself while it is asked for another."""
+        return event(kind, **fields) | {"event_id": self.ids.new("event")}
 
     def background(self) -> Steps | None:
         """What the server says by itself, from its first event on."""

@@ -42,7 +42,7 @@ class LocalaiEdge(Edge):
         if said["type"] != "conversation.item.done" or not _is_speech(said["item"]):
             return [said]
         speaker = {"name": "", "id": "", "labels": {}, "confidence": 0, "distance": 1.0, "matched": False}
-        return [said, event("conversation.item.speaker", item_id=said["item"]["id"], speaker=speaker)]
+        return [said, self.own("conversation.item.speaker", item_id=said["item"]["id"], speaker=speaker)]
 
 
 def _is_speech(item: dict[str, Any]) -> bool:

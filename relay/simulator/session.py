@@ -137,7 +137,10 @@ class Session:
     # --- client events --------------------------------------------------------------------------------------------
     def _obey(self, sent: dict[str, Any]) -> None:
         kind = kind_of(sent, list(self._terms.client_events))
-        _HANDLERS[kind](self, self._terms.client_events[kind](sent, ""))
+        try:
+            _HANDLERS[kind](self, self._terms.client_events[kind](sent, ""))
+        except Refusal as refusal:
+            raise self._edge.reworded(refusal) from None
 
     def _update_session(self, sent: dict[str, Any]) -> None:
         self._settings = settings.updated(self._settings, sent["session"], has_spoken=self._has_spoken)

@@ -10,6 +10,7 @@ from typing import Any
 
 from relay.simulator.checks import (
     Check,
+    Refusal,
     anything,
     array,
     boolean,
@@ -104,6 +105,12 @@ class XaiEdge(Edge):
             return sent, []
         return sent | {"session": self._ga_session(UPDATE(sent, "")["session"])}, []
 
+    def reworded(self, refusal: Refusal) -> Refusal:
+        """See Edge."""
+        for ga, own in PATHS.items():
+            refusal = refusal.with_path(ga, own)
+        return refusal
+
     def outgoing(self, said: Event) -> list[Event]:
         """See Edge."""
         shown = {name: value for name, value in said.items() if name not in LEFT_OUT}
@@ -111,13 +118,11 @@ class XaiEdge(Edge):
             shown["session"] = self._xai_session(said["session"])
         if said["type"] == "response.done":
             shown["response"] = said["response"] | {"usage": {}}
-        if said["type"] == "error":
-            shown["error"] = _in_xai_words(said["error"])
         if said["type"] == "conversation.item.input_audio_transcription.delta":
             shown = self._so_far(said)
         if said["type"] == "session.created":
             conversation = {"id": self.conversation_id, "object": "realtime.conversation"}
-            return [event("conversation.created", conversation=conversation), shown]
+            return [self.own("conversation.created", conversation=conversation), shown]
         return [shown]
 
     def background(self) -> Steps:
@@ -162,7 +167,7 @@ class XaiEdge(Edge):
         text = self._transcripts.get(said["item_id"], "") + said["delta"]
         self._transcripts = {said["item_id"]: text}
         kind = "conversation.item.input_audio_transcription.updated"
-        return event(kind, item_id=said["item_id"], content_index=said["content_index"], transcript=text)
+        return {name: value for name, value in said.items() if name != "delta"} | {"type": kind, "transcript": text}
 
 
 def _ga_side(side: dict[str, Any] | None) -> dict[str, Any]:
@@ -172,10 +177,3 @@ def _ga_side(side: dict[str, Any] | None) -> dict[str, Any]:
             name: kept["transcription"][name] for name in ("model", "language") if name in kept["transcription"]
         }
     return kept
-
-
-def _in_xai_words(error: dict[str, Any]) -> dict[str, Any]:
-    shown = dict(error)
-    for ga, own in PATHS.items():
-        shown |= {key: shown[key].replace(ga, own) for key in ("message", "param") if shown[key] is not None}
-    return shown

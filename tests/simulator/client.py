@@ -9,6 +9,7 @@ import base64
 import json
 from typing import Any
 
+from relay.simulator.edge import Edge
 from relay.simulator.ids import Ids
 from relay.simulator.session import Session
 from tests.simulator import facts, sounds
@@ -28,7 +29,8 @@ class Client:
     def __init__(self, model: str = "gpt-realtime-2.1", **options: Any) -> None:
         self.now_s = 100.0
         self.events: list[Event] = []
-        self.session = Session(model, Ids(1), now_s=self.now_s, unix_s=1_800_000_000.0, **options)
+        self.edge: Edge = options.setdefault("edge", Edge(Ids(1)))
+        self.session = Session(model, self.edge.ids, now_s=self.now_s, unix_s=1_800_000_000.0, **options)
         self._note(self.session.open())
 
     def send(self, kind: str, **fields: Any) -> list[Event]:
@@ -74,12 +76,15 @@ class Client:
         return [event for event in self.events if event["type"] == kind]
 
     def _note(self, events: list[Event]) -> list[Event]:
-        for event in events:
-            event_as_sent = json.loads(json.dumps(event))
-            assert facts.complaints_about_event(event_as_sent) == []
-            assert event["event_id"].startswith("event_")
-        self.events += events
-        return events
+        shown = [each for event in events for each in self.edge.outgoing(event)]
+        for event in shown:
+            self.check(json.loads(json.dumps(event)))
+        self.events += shown
+        return shown
+
+    def check(self, event: Event) -> None:
+        assert facts.complaints_about_event(event) == []
+        assert event["event_id"].startswith("event_")
 
 
 def kinds(events: list[Event]) -> list[str]:

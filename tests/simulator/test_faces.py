@@ -162,3 +162,33 @@ async def test_only_openai_refuses_the_header_of_the_beta(profile: str) -> None:
 async def test_a_profile_that_nobody_knows_is_an_error_at_once() -> None:
     with trio.fail_after(5), pytest.raises(ValueError, match="unknown profile 'gemini'; known are openai, azure"):
         await serve_simulator(SimulatorOptions(profile="gemini"))
+
+
+async def test_faults_strike_a_beta_service_at_the_same_points() -> None:
+    async with (
+        simulator(profile="qwen") as url,
+        connected(url, "model=qwen3-omni&fault=malformed:base64@response,close:1011/enough@audio=100") as peer,
+    ):
+        content = [{"type": "input_text", "text": "one two three four five six seven"}]
+        await peer.send("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+        await peer.send("response.create")
+        messages = await peer.rest()
+    said = [json.loads(message) for message in messages if isinstance(message, str)]
+    deltas = [event["delta"] for event in said if event["type"] == "response.audio.delta"]
+    assert deltas[0] == "this is not base64!"
+    assert len(deltas) == 2
+    assert ended(messages) == (1011, "enough")
+
+
+async def test_every_event_of_every_service_has_a_name_of_its_own() -> None:
+    for profile in PATHS:
+        async with simulator(profile=profile) as url, connected(url, f"model={MODELS[profile]}") as peer:
+            await peer.send("response.create")
+            names: list[str] = []
+            kind = ""
+            while kind != "response.done":
+                event = json.loads(await peer.websocket.get_message())
+                kind = event["type"]
+                names.append(event["event_id"])
+        assert len(set(names)) == len(names)
+        assert all(name.startswith("event_") for name in names)
