@@ -42,6 +42,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def network_of(peer: str) -> str:
+    """Return what counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which is what one user has."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer  # the connection has gone and has no address any more
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
 def is_host(text: str) -> bool:
     """Whether `text` can be listened on: a host name, or an IP address without brackets."""
     try:

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
-from ipaddress import IPv4Address, IPv6Network, ip_address
 
 import trio
 
+from relay.addresses import network_of
 from relay.config import Config
 from relay.errors import AddressLimit, DayLimit, Overloaded, ShuttingDown, UpstreamCoolingDown, UpstreamError
 
@@ -154,7 +154,7 @@ class Admission:
     def check_address(self, peer: str) -> None:
         """Raise AddressLimit if `peer`, an IP address, has all the sessions that one address may have."""
         limit = self._max_sessions_per_address
-        if limit and self._by_address[_network(peer)] >= limit:
+        if limit and self._by_address[network_of(peer)] >= limit:
             raise AddressLimit()
 
     @contextmanager
@@ -162,7 +162,7 @@ class Admission:
         """Hold a place for a session from `peer`. Raises as `check` and `check_address` do."""
         self.check()
         self.check_address(peer)
-        network = _network(peer)
+        network = network_of(peer)
         self.sessions += 1
         self._by_address[network] += 1
         try:
@@ -188,16 +188,3 @@ class Admission:
     def _note_gone(self) -> None:
         if self.draining.is_set() and not self.sessions:
             self.gone.set()
-
-
-def _network(peer: str) -> str:
-    """Return what counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which is what one user has."""
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return peer  # the connection has gone and has no address any more
-    if isinstance(address, IPv4Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((int(address) >> 64 << 64, 64)))

@@ -132,6 +132,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     max_sessions: Annotated[int, Meta(ge=1, le=100_000, description="Voice sessions at the same time.")] = 100
     max_sessions_per_address: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    spare_connections: Annotated[int, Meta(ge=10, le=1_000_000)] = 1_000
+    max_connections_per_address: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
+    connects_per_s_per_address: Annotated[float, Meta(ge=0.0, le=100_000.0)] = 20.0
     max_session_s: Span = 0.0
     max_idle_s: Span = 0.0
     max_audio_in_s: Span = 0.0

@@ -28,6 +28,14 @@ CLOSE_S = 1.0
 """For a goodbye in TLS that the peer does not take."""
 
 
+def peer_of(stream: trio.SocketStream) -> str:
+    """Return the other side's IP address, or "" if it is gone."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return ""
+
+
 class DetachableStream(trio.abc.Stream):
     """A connection, on loan to Hypercorn until it is detached: plain TCP here."""
 
@@ -50,10 +58,7 @@ class DetachableStream(trio.abc.Stream):
     @property
     def peer(self) -> str:
         """The other side's IP address, or "" if it is gone."""
-        try:
-            return str(self._transport.socket.getpeername()[0])
-        except OSError:
-            return ""
+        return peer_of(self._transport)
 
     def hold(self) -> None:
         """Stop Hypercorn's reading, at once and for good."""

@@ -19,6 +19,12 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 6. A client that leaves while its answer is written, with more sent already, leaves its connection behind: the reader
    waits for the end of an answer that nobody finishes. Each keeps a file descriptor for ever. -> Connection.
    tests/server/test_front_door.py::test_a_client_that_leaves_in_the_middle_leaves_nothing_behind
+7. h11's limit on a head holds only while it is incomplete: one that comes in a single read may be 64 KiB, with
+   thousands of headers. Bodies are read on whatever path, in chunks of any number. -> Http1Only.
+   tests/server/test_front_door.py::test_a_request_is_refused_for_its_head_alone
+8. A connection that its client has closed waits for its own idle time before it is gone, and keeps its descriptor that
+   long: 10 s for each page that was left. -> Connection.
+   tests/server/test_connections.py::test_a_flood_of_connections_is_refused_with_503_and_leaves_no_trace
 """
 
 from __future__ import annotations
@@ -34,6 +40,13 @@ from hypercorn.protocol import ws_stream
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 
+HEAD_BYTES = 16_384
+"""Request line and headers together. Precedents: 8 KiB per line in nginx, 16 KiB in Node."""
+
+HEADERS = 100
+"""Precedents: 100 in Apache, 128 in websockets."""
+
+BODY_BYTES = 16_384
 PINNED = "0.18.0"
 
 _TEXT_HEADERS = frozenset({b"connection", b"sec-websocket-protocol", b"sec-websocket-version", b"sec-websocket-key"})
@@ -57,11 +70,12 @@ class PlainHandshake(ws_stream.Handshake):
 
 
 class Http1Only(H11Protocol):
-    """HTTP/1.1 that knows no way to HTTP/2, and upgrades nobody who speaks before the answer."""
+    """HTTP/1.1 without a way to HTTP/2, in small requests, that upgrades nobody who speaks before the answer."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        if event.http_version not in (b"1.1", b"1.0"):
-            await self._refuse(505, f"HTTP version {event.http_version!r}")
+        status = _refusal(event)
+        if status:
+            await self._refuse(status, f"a request that deserves {status}")
         if any(name == b"upgrade" for name, _ in event.headers) and self.connection.trailing_data[0]:
             await self._refuse(400, "bytes behind an upgrade request")
 
@@ -69,6 +83,22 @@ class Http1Only(H11Protocol):
         await self._send_error_response(status)
         await self.send(Closed())
         raise ConnectionRefused(why)
+
+
+def _refusal(request: h11.Request) -> int | None:
+    """Return the status with which a request is refused for its head alone, or None."""
+    head_bytes = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+    lengths = [int(value) for name, value in request.headers if name == b"content-length"]
+    body_bytes = lengths[0] if lengths else 0
+    if request.http_version not in (b"1.1", b"1.0"):
+        return 505
+    if head_bytes > HEAD_BYTES or len(request.headers) > HEADERS:
+        return 431
+    if any(name == b"transfer-encoding" for name, _ in request.headers):
+        return 411
+    if body_bytes and request.method in (b"GET", b"HEAD"):
+        return 400
+    return 413 if body_bytes > BODY_BYTES else None
 
 
 class Connection(TCPServer):
@@ -80,6 +110,13 @@ class Connection(TCPServer):
         """Serve until the connection ends. The scope is around Hypercorn's nursery, which lets a Cancelled out."""
         with trio.CancelScope() as self._alive:
             await super().run()
+
+    async def _read_data(self) -> None:
+        """Read to the end; then it is not idle but gone."""
+        await super()._read_data()
+        await self.idle_task.stop()
+        if self._idle is not None:
+            self._idle.cancel()
 
     async def protocol_send(self, event: Event) -> None:
         """Write for the protocol, or take note that a request began or ended. The latter does not wait: see above."""

@@ -118,6 +118,24 @@ def shorten(value: Any, *, depth: int = 0) -> Any:
     return _short(_safely(repr, value))
 
 
+class Sparingly:
+    """For a line that somebody outside could cause a thousand times a second: one a minute, with a count."""
+
+    def __init__(self, every_s: float = 60.0) -> None:
+        self._every_s = every_s
+        self._next_s = float("-inf")
+        self._count = 0
+
+    def count(self, now_s: float) -> int:
+        """Count an event; return how many there were since the last line if one is due now, else 0."""
+        self._count += 1
+        if now_s < self._next_s:
+            return 0
+        self._next_s, count = now_s + self._every_s, self._count
+        self._count = 0
+        return count
+
+
 def _shorten_inside(value: Any, depth: int) -> Any:
     items = value.items() if isinstance(value, Mapping) else value
     kept, more = list(_first(items, ENTRIES_LIMIT)), len(value) - ENTRIES_LIMIT

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -32,19 +33,20 @@ from relay import hardening
 from relay.admission import Admission
 from relay.app import create_app
 from relay.config import Config
-from relay.detach import STATE_KEY, DetachableStream, DetachableTls
+from relay.connections import Connections, NoRoom, make_room
+from relay.detach import STATE_KEY, DetachableStream, DetachableTls, peer_of
 from relay.errors import ConfigError
 from relay.log import get_logger
 from relay.session import Services
 from relay.target import Target, target_for
 from relay.tls import HandshakeFailed, ServerTls
+from relay.watchdog import Watchdog
 
 log = get_logger(__name__)
 
 BACKLOG = 256
-HEADER_BYTES = 16_384
-"""Request line and headers together. Precedents: 8 KiB per line in nginx, 16 KiB in Node."""
 IDLE_S = 10.0
+REFUSAL_S = 0.1
 GOODBYES = 2
 """How many close deadlines a session's end may take: its words, then the Close frames."""
 
@@ -58,6 +60,7 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK
     Raises OSError if it cannot listen, ConfigError if the certificate cannot be used.
     """
     hardening.install()
+    room = Connections(config, make_room(config))
     admission = Admission(config)
     tls = ServerTls(config.tls_certificate_file, config.tls_key_file) if config.tls_certificate_file else None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -68,8 +71,9 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK
             app = create_app(services, config.allowed_origins(port))
             task_status.started(f"{config.scheme}://{_shown_host(config.host)}:{port}")
             with trio.CancelScope() as now:
+                nursery.start_soon(Watchdog().run)
                 nursery.start_soon(_watch_signals, signals, services, tls, now)
-                await _serve_connections(app, services, tls, listeners, now)
+                await _serve_connections(app, services, room, tls, listeners, now)
             log.info("server.stopped")
             nursery.cancel_scope.cancel()
 
@@ -97,13 +101,15 @@ async def _listen(config: Config) -> list[trio.SocketListener]:
 async def _serve_connections(
     app: QuartTrio,
     services: Services,
+    room: Connections,
     tls: ServerTls | None,
     listeners: list[trio.SocketListener],
     now: trio.CancelScope,
 ) -> None:
     """Serve until the process shall end and its connections have; `now` gets the deadline by which they must."""
     context = WorkerContext(None)
-    handler = partial(_connection, ASGIWrapper(app), _hypercorn_config(), context, services.config, tls)
+    serve_one = partial(_connection, ASGIWrapper(app), _hypercorn_config(), context, services.config, tls)
+    handler = partial(_enter, room, serve_one, not tls)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(partial(trio.serve_listeners, handler, listeners, handler_nursery=connections))
@@ -149,6 +155,22 @@ async def _reload(tls: ServerTls | None) -> None:
         log.error("tls.certificate_refused", reason=error.public, then="the old one stays in force")
 
 
+async def _enter(
+    room: Connections,
+    serve_one: Callable[[trio.SocketStream], Awaitable[None]],
+    is_plain: bool,
+    stream: trio.SocketStream,
+) -> None:
+    """Serve a connection if there is room for it; else hang up, with the reason if it is plain HTTP."""
+    try:
+        with room.place(peer_of(stream), trio.current_time()):
+            await serve_one(stream)
+    except NoRoom as refusal:
+        with trio.move_on_after(REFUSAL_S), suppress(trio.BrokenResourceError):
+            await stream.send_all(refusal.answer if is_plain else b"")
+        await trio.aclose_forcefully(stream)
+
+
 async def _connection(
     app: ASGIWrapper,
     hypercorn: HypercornConfig,
@@ -179,7 +201,7 @@ def _hypercorn_config() -> HypercornConfig:
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = None
     config.include_server_header = False
-    config.h11_max_incomplete_size = HEADER_BYTES
+    config.h11_max_incomplete_size = hardening.HEAD_BYTES
     config.keep_alive_timeout = IDLE_S
     config.read_timeout = None
     return config

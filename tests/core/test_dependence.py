@@ -38,7 +38,10 @@ ALLOWED = {
     | {"client_secrets", "door", "limits", "tickets"}
     | {"session", "browser", "admission", "detach", "wire", "core"},
     "hardening": set(),
-    "server": LEAVES | {"app", "session", "target", "admission", "detach", "hardening", "tls", "simulator"},
+    "connections": LEAVES,
+    "watchdog": {"log"},
+    "server": LEAVES
+    | {"app", "session", "target", "admission", "detach", "hardening", "tls", "connections", "watchdog", "simulator"},
     "cli": LEAVES | {"config_sources", "server", "simulator", "audio"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,56 @@ def test_garbage_ends_one_connection_and_not_the_server(relay: RelayProcess) -> 
     for garbage in (b"\x00" * 100, b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5_000 + b"\r\n"):
         exchange(relay, garbage, until=b"\r\n\r\n")
     assert is_alive(relay)
+
+
+HEADS = [
+    (431, "GET / HTTP/1.1\r\nHost: relay\r\n" + "A: b\r\n" * 101 + "\r\n"),
+    (431, "GET / HTTP/1.1\r\nHost: relay\r\nA: " + "b" * 17_000 + "\r\n\r\n"),
+    (431, "GET /" + "a" * 17_000 + " HTTP/1.1\r\nHost: relay\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\n\r\nhello"),
+    (411, "POST / HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    (413, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 16385\r\n\r\n"),
+    (400, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize(("expected", "request_text"), HEADS)
+def test_a_request_is_refused_for_its_head_alone(relay: RelayProcess, expected: int, request_text: str) -> None:
+    answer = exchange(relay, request_text.encode())
+    assert status(answer) == expected
+    assert b"connection: close" in answer.lower()
+    assert is_alive(relay)
+
+
+TRICKLES = {
+    "head": b"GET /healthz HTTP/1.1\r\nX: ",
+    "second head": b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\nGET /healthz HTTP/1.1\r\nX: ",
+    "body": b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: relay\r\nContent-Length: 16000\r\n\r\n",
+}
+
+
+def test_a_request_that_trickles_in_is_ended_at_its_deadline(relay: RelayProcess) -> None:
+    with ExitStack() as stack:
+        trickles = [stack.enter_context(socket.create_connection(("127.0.0.1", relay.port))) for _ in TRICKLES]
+        for connection, start in zip(trickles, TRICKLES.values(), strict=True):
+            connection.sendall(start)
+        began_s = time.monotonic()
+        while trickles and time.monotonic() < began_s + 14:
+            time.sleep(0.25)
+            trickles = [connection for connection in trickles if takes_more(connection)]
+        assert not trickles
+    assert is_alive(relay)
+
+
+def takes_more(connection: socket.socket) -> bool:
+    """Send one more byte, and read what may have come; return whether the other side is still there."""
+    try:
+        connection.sendall(b"x")
+        connection.setblocking(False)
+        return any(iter(lambda: connection.recv(65_536), b""))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+    finally:
+        connection.setblocking(True)

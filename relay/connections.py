@@ -1,0 +1,136 @@
+"""Who may have a connection at all, before one byte of it is read: how many there are, from where, how fast they come.
+
+Rules: one object for the process, no awaiting in any decision. A connection costs a file descriptor, and a process
+without descriptors serves nobody; so their number is bounded, and the process's limit is raised to it before the first
+one comes (`make_room`). Loopback is not counted per address: from there comes the machine's own user, or a proxy that
+counts for itself. The table of addresses is bounded; the one that was idle longest is forgotten first.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from relay.addresses import is_loopback, network_of
+from relay.config import Config
+from relay.errors import ConfigError
+from relay.log import Sparingly, get_logger
+
+log = get_logger(__name__)
+
+BURST_S = 10.0
+"""How many seconds of its rate an address may use up at once: whoever opens the page needs some connections."""
+
+MAX_ADDRESSES = 10_000
+"""Addresses whose rate is remembered, 2 MB in all. Forgetting one gives it a new burst."""
+
+OWN_FILES = 64
+"""Descriptors for everything that is no connection: listeners, the loop, log, files, name lookups."""
+
+
+ANSWER = b"HTTP/1.1 %d %s\r\nretry-after: 10\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class NoRoom(Exception):
+    """There is no room, or this address comes too often. `status` is what HTTP calls it."""
+
+    def __init__(self, status: int, setting: str) -> None:
+        super().__init__(setting)
+        self.status = status
+        self.setting = setting
+
+    @property
+    def answer(self) -> bytes:
+        """The whole answer to a request that was not read."""
+        return ANSWER % (self.status, HTTPStatus(self.status).phrase.encode())
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """What is left of an address's burst at a moment."""
+
+    left: float
+    at_s: float
+
+
+class Connections:
+    """The connections of this process."""
+
+    def __init__(self, config: Config, max_connections: int) -> None:
+        self._max_connections = max_connections
+        self._max_per_address = config.max_connections_per_address
+        self._rate_per_s = config.connects_per_s_per_address
+        self._by_address: Counter[str] = Counter()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._complaints = Sparingly()
+        self.connections = 0
+
+    @contextmanager
+    def place(self, peer: str, now_s: float) -> Iterator[None]:
+        """Hold a place for a connection from `peer`, an IP address. Raises NoRoom."""
+        network = "" if is_loopback(peer) else network_of(peer)
+        try:
+            self._check(network, now_s)
+        except NoRoom as refusal:
+            if count := self._complaints.count(now_s):
+                log.warning("connection.refused", peer=peer, limit=refusal.setting, refused=count)
+            raise
+        self.connections += 1
+        self._by_address[network] += 1
+        try:
+            yield
+        finally:
+            self.connections -= 1
+            self._by_address[network] -= 1
+            if not self._by_address[network]:
+                del self._by_address[network]
+
+    def _check(self, network: str, now_s: float) -> None:
+        if self.connections >= self._max_connections:
+            raise NoRoom(503, "spare_connections")
+        if not network:
+            return
+        if self._max_per_address and self._by_address[network] >= self._max_per_address:
+            raise NoRoom(429, "max_connections_per_address")
+        if self._rate_per_s and not self._take(network, now_s):
+            raise NoRoom(429, "connects_per_s_per_address")
+
+    def _take(self, network: str, now_s: float) -> bool:
+        """Take one connection out of an address's bucket, which fills up at its rate."""
+        full = max(1.0, self._rate_per_s * BURST_S)
+        bucket = self._buckets.pop(network, None) or _Bucket(full, now_s)
+        bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate_per_s)
+        bucket.at_s = now_s
+        self._buckets[network] = bucket
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        if bucket.left < 1.0:
+            return False
+        bucket.left -= 1.0
+        return True
+
+
+def make_room(config: Config) -> int:
+    """Raise the limit on open files to what the settings may need; return how many connections it allows.
+
+    Raises ConfigError if it does not even allow the sessions.
+    """
+    beside = OWN_FILES + config.max_sessions * (2 if config.upstream_kind == "simulator" else 1)
+    wanted = config.max_sessions + config.spare_connections
+    soft, hard = (limit if limit >= 0 else 1 << 30 for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    if soft < beside + wanted and soft < hard:
+        soft = min(beside + wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    allowed = min(wanted, soft - beside)
+    if allowed <= config.max_sessions:
+        raise ConfigError(
+            f"max_sessions: {config.max_sessions} sessions need {beside + config.max_sessions + 1} open files or more, "
+            f"and this process may have {soft}; lower it, or raise the limit (ulimit -n)"
+        )
+    if allowed < wanted:
+        log.warning("server.few_open_files", limit=soft, connections=allowed, wanted=wanted)
+    return allowed

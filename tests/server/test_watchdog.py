@@ -1,0 +1,69 @@
+"""Whether the event loop is on time, and who hears of it if it is not."""
+
+from __future__ import annotations
+
+import io
+import signal
+import time
+import urllib.request
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from relay import log
+from relay.watchdog import PERIOD_S, Watchdog
+from tests.processes import relay_process
+
+
+@pytest.fixture
+def lines() -> io.StringIO:
+    """Return what is logged."""
+    stream = io.StringIO()
+    log.configure("info", "text", stream=stream)
+    return stream
+
+
+async def test_a_loop_that_is_blocked_for_longer_than_100_ms_is_counted_and_told(
+    lines: io.StringIO, mock_clock: MockClock
+) -> None:
+    watchdog = Watchdog()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watchdog.run)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(PERIOD_S + 0.25)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert (watchdog.late_count, watchdog.worst_ms) == (1, 250)
+    assert "loop.late late_ms=250 times=1 worst_ms=250" in lines.getvalue()
+
+
+async def test_a_loop_on_time_is_not_worth_a_word(lines: io.StringIO, autojump_clock: MockClock) -> None:
+    watchdog = Watchdog()
+    with trio.move_on_after(600):
+        await watchdog.run()
+    assert watchdog.late_count == 0
+    assert lines.getvalue() == ""
+
+
+def test_a_loop_that_is_late_all_the_time_is_told_once_a_minute_with_a_count(lines: io.StringIO) -> None:
+    watchdog = Watchdog()
+    for n in range(120):
+        watchdog.woke(float(n), n + 0.5)
+    assert watchdog.late_count == 120
+    assert [line.split("loop.late ")[1] for line in lines.getvalue().splitlines()] == [
+        "late_ms=500 times=1 worst_ms=500",
+        "late_ms=500 times=60 worst_ms=500",
+    ]
+
+
+def test_a_real_server_that_stood_still_says_so() -> None:
+    with relay_process("--upstream", "simulator") as relay:
+        urllib.request.urlopen(f"{relay.url}healthz", timeout=10).close()  # its tasks run
+        relay.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.4)
+        relay.process.send_signal(signal.SIGCONT)
+        deadline_s = time.monotonic() + 10
+        while "loop.late late_ms=" not in relay.stderr and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert "loop.late late_ms=" in relay.stderr
