@@ -62,9 +62,11 @@ def check_command(command: str) -> None:
 
 def with_profile_defaults(config: Config, given: Container[str]) -> Config:
     """Return the settings with the profile's own defaults, where nothing was given."""
+    if not config.upstream and config.profile in NO_URL:
+        return config  # it will be refused
     defaults = PROFILES[config.upstream_profile.name].defaults
     fitting: dict[str, Any] = {name: value for name, value in defaults.items() if name not in given}
-    return msgspec.structs.replace(config, **fitting) if config.upstream_kind != "simulator" else config
+    return msgspec.structs.replace(config, **fitting)
 
 
 def check_profile(config: Config, given: Container[str]) -> Iterator[tuple[str, str]]:

@@ -84,7 +84,7 @@ async def _target(config: Config, nursery: trio.Nursery) -> Target:
     if config.upstream_kind == "simulator":
         from relay.simulator import SimulatorOptions, serve_simulator
 
-        options = SimulatorOptions(seed=config.simulator_seed, faults=config.simulator_faults)
+        options = SimulatorOptions(config.upstream_profile.name, config.simulator_seed, config.simulator_faults)
         url = await nursery.start(serve_simulator, options)
     return target_for(config, url)
 

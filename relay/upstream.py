@@ -280,9 +280,10 @@ class TranslatingLeg(UpstreamLeg):
 
 
 def _leg(target: Target, socket: wire.WebSocket, key: Secret | None) -> UpstreamLeg:
-    match target.profile.dialect:
+    profile = target.profile
+    match profile.dialect:
         case "beta":
-            return TranslatingLeg(socket, key, BetaUpstream())
+            return TranslatingLeg(socket, key, BetaUpstream(profile.input_rate_hz, profile.output_rate_hz))
         case "xai":
             return TranslatingLeg(socket, key, XaiUpstream())
     return UpstreamLeg(socket, key)

@@ -1,12 +1,13 @@
 """OpenAI's own JSON to the browser, GA or beta: events pass through unpaced and in order, for official clients.
 
 Rules: what a client sends goes through policy.py; its audio is checked (strict base64, whole samples) and passed on as
-it came. What it plays and what it truncates is its own affair. Official clients begin with `session.update` and wait
-for its answer. Where nothing of it is permitted, relay answers it, with the session as it is, and sends nothing on;
-what is permitted goes up, and the upstream's answer is the answer. All that goes up passes `_go_up`.
+it came, unless the upstream has another rate (client_audio.py). What it plays and what it truncates is its own affair.
+Official clients begin with `session.update` and wait for its answer. Where nothing of it is permitted, relay answers
+it, with the session as it is, and sends nothing on; what is permitted goes up, and the upstream's answer is the answer.
+All that goes up passes `_go_up`.
 
-A trusted client may choose G.711. Audio is counted by the format that was asked for last, until the upstream says
-which one holds.
+A trusted client may choose G.711, where nothing is converted. Audio is counted by the format that was asked for last,
+until the upstream says which one holds.
 
 The upstream speaks GA. A beta client is translated for (dialect.py), before policy on its way up and after it on its
 way down, so that policy knows one dialect. Who says no dialect at the door shows it with the first `session.update`.
@@ -21,6 +22,7 @@ import msgspec
 from relay.audio import AudioDataError, check_append
 from relay.core import dialect, events, messages
 from relay.core.client import ClientSettings, Decision
+from relay.core.client_audio import CLIENT_RATE_HZ, ClientAudio
 from relay.core.formats import Samples, recordings, samples
 from relay.core.places import take
 from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, not_an_object, read_any
@@ -30,10 +32,6 @@ from relay.errors import BadRequest, UpstreamProtocolError
 
 BETA_SESSION_FIELDS = frozenset({"modalities", "voice", "input_audio_format", "turn_detection"})
 """Fields of a flat session. One of them and no `type` is an update that only a beta client writes."""
-
-
-CLIENT_RATE_HZ = 24_000
-"""The PCM16 of these clients has this rate, whatever the upstream's."""
 
 MAX_EARLY_UPDATES = 16
 """Updates before the session stands that get an answer each. Clients send one or two; nobody piles up thousands."""
@@ -52,6 +50,8 @@ class OpenAIJson:
         self._chooses_format = settings.permissions.is_open
         self._input = self._asked_input = Samples(CLIENT_RATE_HZ)
         self._lacks = settings.lacks
+        self._audio = ClientAudio(settings.input_rate_hz, settings.output_rate_hz)
+        self._unsent_ms = 0.0
         self._to_beta = dialect.ServerToBeta() if beta else None
         self._was_updated = False
         self._session: Any = None
@@ -75,13 +75,14 @@ class OpenAIJson:
     def event(self, text: str, now_s: float) -> Decision:
         """Pass a server event on, if the client may hear it."""
         try:
-            kind, shown = self._hearing.of(text)
+            kind, text_shown = self._hearing.of(text)
             self._note_format(kind, text)
-            if shown is None:
+            if text_shown is None:
                 return Decision()
-            told = self._in_its_dialect(shown)
+            shown = self._audio.to_client(kind, text_shown)
+            told = [each for one in shown for each in self._in_its_dialect(one)]
             if kind == events.SESSION_UPDATED:
-                told += self._session_stands(shown)
+                told += self._session_stands(shown[0])
         except events.UNREADABLE as error:
             raise UpstreamProtocolError(detail=f"an event relay cannot read: {error}") from None
         return Decision(browser=told)
@@ -115,7 +116,8 @@ class OpenAIJson:
         return None
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Give back what is held in C."""
+        self._audio.close()
 
     # From the client
 
@@ -136,9 +138,13 @@ class OpenAIJson:
         raise RuntimeError("a control of relay.v1 in OpenAI's language")
 
     def _append(self, event: messages.Append) -> Decision:
-        audio_ms = self._asked_input.ms(self._check_audio(event.audio, "audio", event.event_id))
-        text = events.encode({"type": "input_audio_buffer.append", "audio": event.audio})
-        return Decision(audio=[(text.encode(), audio_ms)])
+        # Converted audio may be too short to complete a sample.
+        self._unsent_ms += self._asked_input.ms(self._check_audio(event.audio, "audio", event.event_id))
+        appends = self._audio.append(event.audio)
+        if not appends:
+            return Decision()
+        each_ms, self._unsent_ms = self._unsent_ms / len(appends), 0.0
+        return Decision(audio=[(append, each_ms) for append in appends])
 
     def _go_up(self, up: Up) -> Decision:
         """Send an event upstream: the one way there for all but audio."""
@@ -147,7 +153,7 @@ class OpenAIJson:
         recorded = sum(self._check_audio(audio, place, up.event_id) for place, audio in recordings(event))
         recorded_ms = self._asked_input.ms(recorded)
         try:
-            decision = Decision(upstream=[events.encode(event)], recorded_ms=recorded_ms)
+            decision = Decision(upstream=[events.encode(self._audio.to_upstream(event))], recorded_ms=recorded_ms)
         except RecursionError:
             raise not_an_object() from None
         if event["type"] == "session.update":
@@ -171,11 +177,13 @@ class OpenAIJson:
             raise BadRequest(f"{error}.", code="relay_invalid_audio", param=param, event_id=event_id) from None
 
     def _ask_format(self, told: Any) -> None:
-        if self._chooses_format:
+        if self._chooses_format and not self._audio.converts:
             self._asked_input = samples(told, self._asked_input)
 
     def _note_format(self, kind: str, text: str) -> None:
         """Learn which format holds; after a refusal it is the one before."""
+        if self._audio.converts:
+            return
         if kind == events.ERROR:
             self._asked_input = self._input
         elif kind == events.SESSION_UPDATED and self._chooses_format:

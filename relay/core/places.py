@@ -30,6 +30,13 @@ def put(value: dict[str, Any], place: Place, new: Any) -> None:
     value[place[-1]] = new
 
 
+def with_value(value: Any, place: Place, new: Any) -> Any:
+    """Return an object with another value at a place that it has."""
+    if not place:
+        return new
+    return {**value, place[0]: with_value(value[place[0]], place[1:], new)}
+
+
 def without(value: Any, place: Place) -> Any:
     """Return an object without what is at a place."""
     if not isinstance(value, Mapping) or place[0] not in value:

@@ -122,9 +122,9 @@ class Policy:
     def __init__(self, permissions: Permissions, language: Language) -> None:
         self._permissions = permissions
         self._language = language
-        self._formats = {
-            side: take(permissions.session, ("audio", side, "format"), PCM) for side in ("input", "output")
-        }
+        # Clients of OpenAI's JSON have one format, whatever the upstream's.
+        upstreams = {side: take(permissions.session, ("audio", side, "format"), PCM) for side in ("input", "output")}
+        self._formats = upstreams if language.replaced else dict.fromkeys(upstreams, PCM)
 
     def read(self, text: str) -> Said:
         """Read a text message. Raises BadRequest, naming the field."""

@@ -1,8 +1,9 @@
 """xAI's Grok voice, as texts: GA on relay's side; its own session, and a few habits, on the other.
 
 Its events have GA's names. What differs: `voice` and `turn_detection` stand at the top of its session; a connection
-begins with `conversation.created`, which may be all; it sends `ping`, which wants no answer; and fields that say
-nothing in a conversation of one answer at a time (`output_index`, `part`) may be missing.
+begins with `conversation.created`, which may be all; it sends `ping`, which wants no answer; what the person says is
+transcribed in texts that each replace the one before; and fields that say nothing in a conversation of one answer at a
+time (`output_index`, `part`) may be missing.
 
 Rules: what a strict GA client relies on is filled in, everything else passes. A delta that lacks nothing is not read.
 """
@@ -38,11 +39,19 @@ _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 
+class _Updated(msgspec.Struct):
+    item_id: str = ""
+    content_index: int = 0
+    transcript: str = ""
+    event_id: str = "event_relay_xai"
+
+
 class XaiUpstream:
     """Both directions of one session."""
 
     def __init__(self) -> None:
         self._has_begun = False
+        self._heard = ("", "")
 
     def up(self, text: str) -> list[str]:
         """Return what relay says, as xAI takes it."""
@@ -57,6 +66,8 @@ class XaiUpstream:
         match kind:
             case "ping":
                 return []
+            case "conversation.item.input_audio_transcription.updated":
+                return self._transcribe(text)
             case "conversation.created":
                 return [text, *self._begin()]
             case events.SESSION_CREATED if self._has_begun:
@@ -65,6 +76,25 @@ class XaiUpstream:
                 self._has_begun = True
                 return [_with_ga_session(text)]
         return [_filled(kind, text)]
+
+    def _transcribe(self, text: str) -> list[str]:
+        """Say what is new in a transcript. One that takes words back waits for its end, which has them all."""
+        event = msgspec.json.decode(text, type=_Updated)
+        item_id, before = self._heard if self._heard[0] == event.item_id else (event.item_id, "")
+        if not event.transcript.startswith(before) or event.transcript == before:
+            return []
+        self._heard = (item_id, event.transcript)
+        return [
+            events.encode(
+                {
+                    "type": "conversation.item.input_audio_transcription.delta",
+                    "event_id": event.event_id,
+                    "item_id": item_id,
+                    "content_index": event.content_index,
+                    "delta": event.transcript.removeprefix(before),
+                }
+            )
+        ]
 
     def _begin(self) -> list[str]:
         """Say that there is a session, once: whether xAI does is open, and GA clients wait for it."""
