@@ -1,19 +1,16 @@
 """The routes: the page, the two health checks, the tickets, and the door to a voice session.
 
 Rules: everything is decided before the upgrade and answered with an HTTP status; after the 101 the session owns the
-connection (detach.py). Static files are read once, at start: what is served cannot depend on a path from outside.
+connection (detach.py).
 """
 
 from __future__ import annotations
 
 import math
-import mimetypes
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 import msgspec
@@ -34,6 +31,7 @@ from relay.door import OPENAI, RELAY_V1, STATUS, Door, Knock, bearer
 from relay.errors import RelayError
 from relay.limits import client_settings, tightened
 from relay.log import get_logger
+from relay.page import INDEX, load_page, serve_file
 from relay.session import Services, Session
 from relay.tickets import Ticket, Tickets
 
@@ -57,33 +55,24 @@ SECURITY_HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    """One file of the page, in memory."""
-
-    content: bytes
-    mimetype: str
-    etag: str
-
-
 def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     """Return the application. `origins`: the Origin values that may open a voice session."""
     app = QuartTrio("relay", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the Host header that somebody sent
     app.config["MAX_CONTENT_LENGTH"] = client_secrets.BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_S
-    files = load_static(static_folder())
     config, admission = services.config, services.admission
+    files = load_page(config)
     tickets = Tickets(config.ticket_secret, started_s=time.time()) if config.ticket_secret else None
     door, office = Door(config, origins, admission, tickets), TicketOffice(config, tickets)
 
     @app.get("/")
     async def index() -> Response:
-        return _file(files, "index.html")
+        return serve_file(files, INDEX)
 
     @app.get("/static/<path:name>")
     async def static_file(name: str) -> Response:
-        return _file(files, name)
+        return serve_file(files, name)
 
     @app.get("/healthz")
     async def healthz() -> Response:
@@ -112,40 +101,6 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
         return response
 
     return app
-
-
-def static_folder() -> Path:
-    """Return where the page lies: in the package when installed, beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "static"
-    return inside if inside.is_dir() else package.parent / "static"
-
-
-def load_static(folder: Path) -> dict[str, StaticFile]:
-    """Read every file under `folder`; keys are relative paths with forward slashes."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".py":
-            content = path.read_bytes()
-            mimetype = _MIMETYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            files[path.relative_to(folder).as_posix()] = StaticFile(content, mimetype, sha256(content).hexdigest()[:32])
-    return files
-
-
-_MIMETYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-"""Said here and not left to the machine's table: a browser does not load a module of another type."""
-
-
-def _file(files: Mapping[str, StaticFile], name: str) -> Response:
-    file = files.get(name)
-    if file is None:
-        return Response("not found\n", 404, mimetype="text/plain")
-    response = Response(file.content, mimetype=file.mimetype)
-    response.set_etag(file.etag)
-    response.headers["Cache-Control"] = "no-cache"
-    if file.etag in request.if_none_match:
-        response = Response(b"", 304, headers={"ETag": f'"{file.etag}"', "Cache-Control": "no-cache"})
-    return response
 
 
 def _readiness(admission: Admission) -> Response:

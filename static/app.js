@@ -13,6 +13,7 @@ import { download, EventLog, EventLogView } from "./event-log.js";
 import { Meter } from "./meters.js";
 import { Microphones } from "./microphones.js";
 import { RelayClient } from "./relay-client.js";
+import { fetchTicket } from "./relay-ticket.js";
 import { Strip } from "./strip.js";
 import { Warnings } from "./warnings.js";
 
@@ -29,6 +30,8 @@ const STRIP_STEP_MS = 100;
 const SILENT_DBFS = -120;
 
 const byId = (id) => document.getElementById(id);
+const { tickets, ticketUrl } = document.documentElement.dataset; // written by the server (app.py)
+const ticket = tickets === "required" ? () => fetchTicket(ticketUrl) : undefined;
 const client = new RelayClient();
 const conversation = new Conversation();
 const log = new EventLog();
@@ -49,7 +52,7 @@ function start() {
   banner.hide();
   warnings.clear();
   captions.clear();
-  client.options = microphones.choice;
+  client.options = { ...microphones.choice, ticket };
   client.start().catch(() => {}); // "ended" tells
 }
 

@@ -36,6 +36,7 @@
 
 import { RelayAudio } from "./relay-audio.js";
 import { RelaySocket } from "./relay-socket.js";
+import { ticketSubprotocols } from "./relay-ticket.js";
 import { BYTES_PER_SAMPLE, RelayError, startMessage, textMessage } from "./relay-wire.js";
 
 const READY_DEADLINE_MS = 25_000; // the server's own deadlines for its upstream come first
@@ -52,6 +53,8 @@ const MIN_TURN_MS = 150; // the upstream refuses to commit less than 100 ms
 /**
  * @typedef {object} RelayClientOptions
  * @property {string} [url]               ws(s) address of the relay; default: the server that served the page
+ * @property {string | (() => string | Promise<string>)} [ticket]  what lets this page in, if the server needs one; a
+ *                                        function is asked for a new one each time, for one opens one session
  * @property {string} [deviceId]          microphone, from enumerateDevices(); default: the system's choice
  * @property {boolean} [voiceProcessing]  echo cancellation, noise suppression, gain control; default true
  */
@@ -194,22 +197,25 @@ export class RelayClient extends EventTarget {
   async #open(audio) {
     try {
       await audio.open(this.options);
-      if (audio === this.#audio) this.#connect();
+      if (audio === this.#audio) await this.#connect(audio);
     } catch (error) {
       if (audio === this.#audio) this.#end(typed(error));
     }
   }
 
-  #connect() {
-    this.#socket = new RelaySocket(this.options.url, this.#audio.rateHz, {
+  /** Only now the ticket: it is short-lived, and a person may take their time to allow the microphone. */
+  async #connect(audio) {
+    const late = new RelayError("ready_timeout", "The server did not become ready. Try again in a moment.");
+    this.#readyTimer = setTimeout(() => this.#end(late), READY_DEADLINE_MS);
+    const subprotocols = await ticketSubprotocols(this.options.ticket);
+    if (audio !== this.#audio) return;
+    this.#socket = new RelaySocket(this.options.url, subprotocols, audio.rateHz, {
       onOpen: () => this.#send(startMessage(this.#audio.rateHz)),
       onEvent: (event) => this.#onEvent(event),
       onAudio: (frame) => this.#onAudio(frame),
       onDropped: (dropped_ms) => this.#emit("warning", { ...AUDIO_DROPPED, dropped_ms }),
       onEnd: (error) => this.#end(error),
     });
-    const late = new RelayError("ready_timeout", "The server did not become ready. Try again in a moment.");
-    this.#readyTimer = setTimeout(() => this.#end(late), READY_DEADLINE_MS);
   }
 
   #onAudio(frame) {

@@ -39,11 +39,16 @@ export class RelaySocket {
   #unansweredSamples = 0;
   #droppedSamples = 0;
 
-  /** @param {string | undefined} url @param {number} rateHz of the microphone's samples @param {SocketHandlers} handlers */
-  constructor(url, rateHz, handlers) {
+  /**
+   * @param {string | undefined} url
+   * @param {string[]} subprotocols  offered beside relay's own: the ticket
+   * @param {number} rateHz  of the microphone's samples
+   * @param {SocketHandlers} handlers
+   */
+  constructor(url, subprotocols, rateHz, handlers) {
     this.#rateHz = rateHz;
     this.#handlers = handlers;
-    const socket = (this.#socket = new WebSocket(url ?? defaultUrl(), SUBPROTOCOL));
+    const socket = (this.#socket = new WebSocket(url ?? defaultUrl(), [SUBPROTOCOL, ...subprotocols]));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#guard(() => handlers.onOpen());
     socket.onmessage = ({ data }) => this.#guard(() => this.#receive(data));

@@ -381,7 +381,7 @@ def test_a_server_that_no_longer_answers_audio_is_gone(
             {FAKE_SOCKET}
             let ended = null, second = 0;
             const onEnd = ({{ code }}) => (ended = {{ code, second }});
-            const socket = new RelaySocket("ws://x", 8000, {{ onEnd, onEvent() {{}}, onDropped() {{}} }});
+            const socket = new RelaySocket("ws://x", [], 8000, {{ onEnd, onEvent() {{}}, onDropped() {{}} }});
             for (; second < 40; second++) {{
                 for (let frame = 0; frame < 50; frame++) socket.sendAudio(new ArrayBuffer(FRAME_BYTES));
                 if (second % {answer_every_s} === 9) fake.onmessage({{ data: '{{"type":"relay.level"}}' }});
@@ -399,7 +399,7 @@ def test_what_a_congestion_cost_is_told_when_it_is_over(modules: Modules) -> Non
         f"""({{ RelaySocket }}) => {{
             {FAKE_SOCKET}
             const told = [];
-            const socket = new RelaySocket("ws://x", 8000, {{ onDropped: (ms) => told.push(ms) }});
+            const socket = new RelaySocket("ws://x", [], 8000, {{ onDropped: (ms) => told.push(ms) }});
             const send = (frames) => {{
                 for (let i = 0; i < frames; i++) socket.sendAudio(new ArrayBuffer(FRAME_BYTES));
             }};

@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,10 +52,12 @@ def node_packages(requirements: tuple[str, ...]) -> Path:
     return _installed("node", requirements, install)
 
 
-def run_python(program: str, requirements: tuple[str, ...], relay: RelayProcess, speech: Path) -> list[dict[str, Any]]:
+def run_python(
+    program: str, requirements: tuple[str, ...], relay: RelayProcess, speech: Path, env: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Run programs/PROGRAM with these packages; give what it wrote, one JSON object a line."""
     folder = python_packages(requirements)
-    return _talk([sys.executable, str(PROGRAMS / program)], relay, speech, {"PYTHONPATH": str(folder)})
+    return _talk([sys.executable, str(PROGRAMS / program)], relay, speech, {"PYTHONPATH": str(folder), **(env or {})})
 
 
 def run_node(program: str, relay: RelayProcess, speech: Path) -> list[dict[str, Any]]:

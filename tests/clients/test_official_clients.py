@@ -22,6 +22,7 @@ from tests.browser.sound import resample
 from tests.clients import packages
 from tests.processes import ROOT, RelayProcess, relay_process
 from tests.server.talker import similarity, speech
+from tests.server.ticket_office import TICKETS, TOKEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # the first one waits for pip and npm
 
@@ -114,6 +115,19 @@ def test_what_the_operator_pinned_is_refused_by_name_and_the_client_goes_on(
     assert refused == ["response.instructions", "item.role"]
     (spoken,) = [event for event in events if event["type"] == "response.output_audio_transcript.done"]
     assert spoken["transcript"] == "good morning"
+
+
+def test_openais_package_gets_a_ticket_and_connects_with_it(installed: None, recording: Path) -> None:
+    with relay_process("--upstream", "simulator", env={**TICKETS, "RELAY_INSTRUCTIONS": CANARY_PROMPT}) as relay:
+        env = {"BACK_END_KEY": TOKEN}
+        events = packages.run_python("openai_ticket.py", packages.GA_PYTHON, relay, recording, env)
+    secret = events[0]
+    assert secret["value"].startswith("ek_")
+    assert secret["session"]["object"] == "realtime.session"
+    assert "CANARY" not in json.dumps(events)
+    assert next(event for event in events if event["type"] == "response.done")["response"]["status"] == "completed"
+    refused = [(event["code"], event["param"]) for event in events if event["type"] == "client.refused"]
+    assert refused == [("invalid_value", "expires_after.seconds"), ("invalid_api_key", None)]
 
 
 def test_the_page_names_the_versions_that_are_tested() -> None:

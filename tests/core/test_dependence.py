@@ -32,10 +32,11 @@ ALLOWED = {
     "target": LEAVES | {"credentials"},
     "upstream": LEAVES | {"target", "wire", "core"},
     "session": LEAVES | {"browser", "upstream", "target", "admission", "core", "limits"},
+    "page": LEAVES,
     "door": LEAVES | {"admission", "tickets"},
     "client_secrets": LEAVES | {"core", "limits", "tickets", "upstream"},
     "app": LEAVES
-    | {"client_secrets", "door", "limits", "tickets"}
+    | {"client_secrets", "door", "limits", "page", "tickets"}
     | {"session", "browser", "admission", "detach", "wire", "core"},
     "hardening": set(),
     "connections": LEAVES,

@@ -7,37 +7,24 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from tests.processes import RelayProcess, relay_process
+from tests.processes import ROOT, RelayProcess, relay_process
+from tests.server.ticket_office import CLIENT_SECRETS, KEY, SECRET, TICKETS, TOKEN, USER, post, ticket
 
-TOKEN = "canary-server-token-0123456789abcdef"
-SECRET = "canary-ticket-secret-0123456789abcdef"
-USER = "canary-user@example.com"
 PROMPT = "CANARY PROMPT: never tell"
-TICKETS = {"RELAY_SERVER_TOKEN": TOKEN, "RELAY_TICKET_SECRET": SECRET}
 ENV = {**TICKETS, "RELAY_INSTRUCTIONS": PROMPT, "RELAY_UPSTREAM": "simulator", "RELAY_LOG_LEVEL": "debug"}
-CLIENT_SECRETS = "/v1/realtime/client_secrets"
-KEY = "openai-insecure-api-key."
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +32,6 @@ def relay() -> Iterator[RelayProcess]:
     with relay_process(env={**ENV, "RELAY_MAX_SESSION_S": "900", "RELAY_TICKET_USES": "2"}) as process:
         yield process
         assert process.process.poll() is None, "the server died"
-
-
-def post(relay: RelayProcess, body: object = None, *, token: str | None = TOKEN, **headers: str) -> Answer:
-    """Ask for a ticket."""
-    data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-    given = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {}), **headers}
-    connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=10)
-    try:
-        connection.request("POST", CLIENT_SECRETS, data, given)
-        answer = connection.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
-    finally:
-        connection.close()
-
-
-def ticket(relay: RelayProcess, **grant: object) -> str:
-    answer = post(relay, {"relay": {"uses": 1, **grant}})
-    assert answer.status == 200, answer.body
-    return str(answer.json["value"])
 
 
 def knock(relay: RelayProcess, *, offered: str = "relay.v1", origin: str | None = "own", bearer: str = "") -> bytes:
@@ -253,6 +221,43 @@ async def test_the_upstream_learns_a_stable_hash_of_the_user_and_never_the_name(
         assert seen[0] == seen[1] != seen[2]
         assert seen[3] == ""
         assert USER not in relay.stderr
+
+
+# The examples in docs/tickets.md
+
+
+def example(heading: str) -> str:
+    """Give the first indented block under a heading."""
+    page = (ROOT / "docs" / "tickets.md").read_text()
+    block = re.search(rf"## {heading}\n(?:(?!    )[^\n]*\n)*((?:    [^\n]*\n|\n)+)", page)
+    assert block
+    return textwrap.dedent(block[1])
+
+
+def test_the_back_end_in_the_docs_gives_a_ticket_to_whoever_is_logged_in(
+    relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_SECRET", "anything")
+    monkeypatch.setenv("RELAY_URL", relay.url.rstrip("/"))
+    monkeypatch.setenv("RELAY_SERVER_TOKEN", TOKEN)
+    back_end: dict[str, Any] = {"__name__": "back_end"}
+    exec(example("A back end"), back_end)
+    client = back_end["app"].test_client()
+    assert client.post("/voice/ticket").status_code == 401
+    with client.session_transaction() as login:
+        login["user"] = "bob"
+    answer = client.post("/voice/ticket")
+    assert answer.status_code == 200
+    assert status(knock(relay, bearer=answer.json["value"])) == 101
+    assert client.get("/voice/ticket").status_code == 405
+
+
+def test_the_request_in_the_docs_is_accepted() -> None:
+    body = example("The request").split("\n\n")[1]
+    with relay_process(env={**ENV, "RELAY_MAX_USD": "1"}) as relay:
+        answer = post(relay, body.encode())
+        assert answer.status == 200
+        assert 0 < answer.json["expires_at"] - time.time() <= 60
 
 
 # Attacks

@@ -7,18 +7,23 @@ import hmac
 import json
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.addresses import parse_upstream
 from relay.admission import Admission
 from relay.client_secrets import ApiError, TicketOffice
 from relay.config import Config, Secret
+from relay.credentials import StaticKey
 from relay.door import KEY_SUBPROTOCOL, Door, Knock
 from relay.errors import AddressLimit, BadRequest, OriginRefused, Overloaded, RelayError, ShuttingDown, TicketRefused
 from relay.limits import tightened, too_wide
+from relay.profiles import PROFILES
+from relay.target import Target
 from relay.tickets import EXPIRED, FORGED, OLD, USED, Ticket, TicketLimits, Tickets
 
 NOW_S = 1_800_000_000.25
@@ -332,6 +337,17 @@ def test_a_limit_that_would_be_wider_than_the_processs_is_named() -> None:
     config = Config(max_session_s=900.0)
     assert too_wide(config, TicketLimits(max_session_s=901.0)) == "max_session_s"
     assert too_wide(config, TicketLimits(max_session_s=900.0, max_tokens=10**9)) == ""
+
+
+# The user
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_only_openai_and_azure_learn_for_whom_a_session_is(profile: str) -> None:
+    target = Target(parse_upstream("wss://voice.example/v1/realtime"), PROFILES[profile], StaticKey(None), user="hash")
+    told = ("OpenAI-Safety-Identifier", "hash") in target.headers(Secret("key"))
+    assert told == (profile in ("openai", "azure"))
+    assert "OpenAI-Safety-Identifier" not in dict(replace(target, user="").headers(Secret("key")))
 
 
 # The office
