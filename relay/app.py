@@ -17,7 +17,6 @@ import msgspec
 from quart import Response, request, websocket
 from quart.wrappers import BaseRequestWebsocket
 from quart_trio import QuartTrio
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from relay import client_secrets, wire
 from relay.admission import Admission
@@ -40,7 +39,6 @@ log = get_logger(__name__)
 OPENAI_BETA = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
 RETRY_AFTER_S = 2
-BODY_S = 10.0
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -59,8 +57,6 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     """Return the application. `origins`: the Origin values that may open a voice session."""
     app = QuartTrio("relay", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the Host header that somebody sent
-    app.config["MAX_CONTENT_LENGTH"] = client_secrets.BODY_BYTES
-    app.config["BODY_TIMEOUT"] = BODY_S
     config, admission = services.config, services.admission
     files = load_page(config)
     tickets = Tickets(config.ticket_secret, started_s=time.time()) if config.ticket_secret else None
@@ -123,14 +119,10 @@ async def _make_ticket(office: TicketOffice) -> Response:
 
 
 async def _json_body() -> bytes:
+    """Read the body, whose size and time hardening.py and connections.py bound."""
     if request.mimetype != "application/json":
         raise ApiError(415, "Send the body as Content-Type: application/json.", "unsupported_media_type")
-    try:
-        return await request.get_data(cache=True, as_text=False, parse_form_data=False)
-    except RequestEntityTooLarge:
-        raise ApiError(413, f"The body is larger than {client_secrets.BODY_BYTES} bytes.", "body_too_large") from None
-    except RequestTimeout:
-        raise ApiError(408, f"The body did not arrive within {BODY_S:g} s.", "body_timeout") from None
+    return await request.get_data(cache=True, as_text=False, parse_form_data=False)
 
 
 def _knock() -> Knock:

@@ -29,7 +29,6 @@ from relay.upstream import session_update
 log = get_logger(__name__)
 
 PATH = "/v1/realtime/client_secrets"
-BODY_BYTES = 16_384
 WRONG_TOKENS_PER_MINUTE = 10
 MOST_ADDRESSES = 1_024
 

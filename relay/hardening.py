@@ -29,6 +29,8 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 
 from __future__ import annotations
 
+import json
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -72,12 +74,28 @@ class PlainHandshake(ws_stream.Handshake):
 class Http1Only(H11Protocol):
     """HTTP/1.1 without a way to HTTP/2, in small requests, that upgrades nobody who speaks before the answer."""
 
+    _is_head = False
+
     async def _check_protocol(self, event: h11.Request) -> None:
+        self._is_head = event.method == b"HEAD"
         status = _refusal(event)
         if status:
             await self._refuse(status, f"a request that deserves {status}")
         if any(name == b"upgrade" for name, _ in event.headers) and self.connection.trailing_data[0]:
             await self._refuse(400, "bytes behind an upgrade request")
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer as the API does, so that its clients can read it."""
+        error = {
+            "message": f"relay refuses this request: {HTTPStatus(status_code).phrase}.",
+            "type": "invalid_request_error",
+        }
+        body = json.dumps({"error": {**error, "param": None, "code": f"http_{status_code}"}}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        if not self._is_head:
+            await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
 
     async def _refuse(self, status: int, why: str) -> NoReturn:
         await self._send_error_response(status)

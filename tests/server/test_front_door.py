@@ -6,6 +6,7 @@ All of it on plain HTTP and over TLS.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import time
@@ -152,6 +153,16 @@ def test_a_handshake_with_non_ascii_headers_is_refused_and_the_server_lives(rela
     request = upgrade(relay, own_origin(relay), header, protocol="")
     assert status(exchange(relay, request, until=b"\r\n\r\n")) == 400
     assert is_alive(relay)
+
+
+def test_a_refusal_for_the_head_alone_is_json_and_has_no_body_for_head(relay: RelayProcess) -> None:
+    for method, has_body in (("GET", True), ("HEAD", False)):
+        request = f"{method} / HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\n\r\n"
+        head, _, body = exchange(relay, request.encode()).partition(b"\r\n\r\n")
+        assert status(head) == 400
+        assert bool(body) == has_body
+        assert not body or set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
+    assert "connection.failed" not in relay.stderr
 
 
 def test_http2_is_refused(relay: RelayProcess) -> None:
