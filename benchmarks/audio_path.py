@@ -10,9 +10,7 @@ benchmarks/README.md says how to read the numbers.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import machine
 from benchmarks.peers import Direction, base64_coders, pipelines, soxr_float, up_through
 from benchmarks.quality import Path as AudioPath
 from benchmarks.quality import Quality, measure
 from benchmarks.timing import Timing, compare
-from relay.audio import Uplink, native_info
+from relay.audio import Uplink
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parent / "native"
@@ -130,25 +129,11 @@ def print_floor(floor: dict[str, float]) -> None:
     )
 
 
-def machine() -> dict[str, object]:
-    """What was measured on, without names or paths."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": len(models),
-        "simd": native_info().simd,
-        "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
-
-
 def full_run(rounds: int) -> None:
     """Measure, print, and write results/."""
     from benchmarks.chart import draw
 
-    results: dict[str, Any] = {"machine": machine(), "rounds": rounds, "cases": {}}
+    results: dict[str, Any] = {"machine": machine(LIBRARIES), "rounds": rounds, "cases": {}}
     for case in CASES:
         rows = run_case(case, rounds)
         print_case(case.title, rows)

