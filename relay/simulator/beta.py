@@ -69,7 +69,7 @@ class BetaEdge(Edge):
         super().__init__(ids)
         self._beta = beta
         self._checks = {"session.update": beta.session_update(), "response.create": beta.response_create()}
-        self._temperature = TEMPERATURE
+        self._temperature = self._asked_temperature = TEMPERATURE
         self._limits = full_limits()
 
     # --- in -------------------------------------------------------------------------------------------------------
@@ -89,8 +89,8 @@ class BetaEdge(Edge):
     def _update(self, sent: dict[str, Any]) -> Understood:
         flat = dict(sent["session"])
         complaints = [_fixed(name) for name in self._beta.fixed_settings if flat.pop(name, None) is not None]
-        if flat.get("temperature") is not None:
-            self._temperature = flat["temperature"]
+        asked = flat.get("temperature")
+        self._asked_temperature = self._temperature if asked is None else asked
         session = {"type": "realtime"} | self._ga_settings(flat)
         return sent | {"session": session}, [refused(each, sent.get("event_id")) for each in complaints]
 
@@ -147,6 +147,8 @@ class BetaEdge(Edge):
         kind = said["type"]
         if kind in NOT_IN_BETA:
             return []
+        if kind == "session.updated":  # an update that the session refused has changed nothing here either
+            self._temperature = self._asked_temperature
         if kind == "rate_limits.updated":
             self._limits = said["rate_limits"]
             return []

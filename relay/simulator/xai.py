@@ -94,8 +94,9 @@ class XaiEdge(Edge):
 
     def __init__(self, ids: Ids) -> None:
         super().__init__(ids)
+        # What the machine does not know of; `_asked` becomes it when the session has taken the update.
         self._own: dict[str, Any] = {}
-        self._server_tools: list[dict[str, Any]] = []
+        self._asked: dict[str, Any] = {}
         self._transcripts: dict[str, str] = {}
         self._pings = 0
 
@@ -114,6 +115,8 @@ class XaiEdge(Edge):
     def outgoing(self, said: Event) -> list[Event]:
         """See Edge."""
         shown = {name: value for name, value in said.items() if name not in LEFT_OUT}
+        if said["type"] == "session.updated":
+            self._own = self._asked
         if "session" in said:
             shown["session"] = self._xai_session(said["session"])
         if said["type"] == "response.done":
@@ -134,9 +137,9 @@ class XaiEdge(Edge):
 
     def _ga_session(self, hybrid: dict[str, Any]) -> dict[str, Any]:
         ga = {name: value for name, value in hybrid.items() if name not in ("voice", "turn_detection", *OWN_SETTINGS)}
-        self._own |= {name: hybrid[name] for name in OWN_SETTINGS if name in hybrid}
+        self._asked = self._own | {name: hybrid[name] for name in OWN_SETTINGS if name in hybrid}
         if hybrid.get("tools") is not None:
-            self._server_tools = [tool for tool in hybrid["tools"] if _is_server_tool(tool)]
+            self._asked["tools"] = [tool for tool in hybrid["tools"] if _is_server_tool(tool)]
             ga["tools"] = [tool for tool in hybrid["tools"] if not _is_server_tool(tool)]
         audio = {side: _ga_side((hybrid.get("audio") or {}).get(side)) for side in ("input", "output")}
         if "turn_detection" in hybrid:
@@ -154,7 +157,7 @@ class XaiEdge(Edge):
             | {
                 "voice": said["voice"],
                 "turn_detection": heard["turn_detection"],
-                "tools": [*ga["tools"], *self._server_tools],
+                "tools": [*ga["tools"], *self._own.get("tools", [])],
                 "audio": {
                     "input": {"format": heard["format"], "transcription": heard["transcription"]},
                     "output": {"format": said["format"], "speed": said["speed"]},

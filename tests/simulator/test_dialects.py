@@ -6,6 +6,7 @@ published types; every event of a beta service is compared with both.
 
 from __future__ import annotations
 
+import json
 import wave
 from itertools import pairwise
 from typing import Any
@@ -241,8 +242,10 @@ def test_what_only_the_session_can_judge_is_refused_in_betas_words_too() -> None
     client = Caller("qwen")
     client.type("hello")
     client.answer()
-    error = error_of(client.configure(voice="another"))
+    error = error_of(client.configure(voice="another", temperature=0.1))
     assert (error["code"], error["param"]) == ("cannot_update_voice", "session.voice")
+    (updated,) = client.configure(instructions="")
+    assert updated["session"]["temperature"] == 0.8
 
 
 def test_a_partial_update_in_beta_leaves_the_rest_alone() -> None:
@@ -253,6 +256,8 @@ def test_a_partial_update_in_beta_leaves_the_rest_alone() -> None:
     assert (session["instructions"], session["temperature"], session["voice"]) == ("before", 0.6, "Ethan")
     (updated,) = client.configure(turn_detection=None)
     assert updated["session"]["turn_detection"] is None
+    (updated,) = client.configure(turn_detection={"silence_duration_ms": 300})
+    assert updated["session"]["turn_detection"]["type"] == "server_vad"
 
 
 # --- qwen -------------------------------------------------------------------------------------------------------------
@@ -445,6 +450,10 @@ def test_xai_has_tools_of_its_own_beside_functions() -> None:
     client.type("get weather")
     client.answer()
     assert client.of("response.function_call_arguments.done")[0]["name"] == "get_weather"
+    client.type("hello")
+    client.answer()
+    assert error_of(client.configure(voice="rex", tools=[]))["param"] == "session.voice"
+    assert client.configure(instructions="")[0]["session"]["tools"] == tools
 
 
 # --- localai and azure ------------------------------------------------------------------------------------------------
@@ -470,6 +479,35 @@ def test_localai_speaks_at_the_rate_that_was_asked_for() -> None:
     assert sent == pytest.approx(usual / 3, rel=0.01)
 
 
+@pytest.mark.parametrize("profile", ["xai", "localai"])
+def test_a_rate_that_was_agreed_later_is_heard_rightly(profile: str) -> None:
+    client = Caller(profile)
+    session: dict[str, Any] = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}}}}
+    if profile == "xai":
+        client.configure(**session, **SILENCE)
+    else:
+        session["audio"]["input"] |= SILENCE
+        client.update(**session)
+    client.speak(16_000)
+    (started,) = client.of("input_audio_buffer.speech_started")
+    (stopped,) = client.of("input_audio_buffer.speech_stopped")
+    spoken_ms = stopped["audio_end_ms"] - started["audio_start_ms"]
+    assert spoken_ms == pytest.approx(sounds.SPEECH_TO_MS - sounds.SPEECH_FROM_MS + 800, abs=250)
+
+
+@pytest.mark.parametrize("profile", ["openai", "azure", "localai"])
+def test_a_spoken_turn_elsewhere_is_gas(profile: str) -> None:
+    client = Caller(profile)
+    client.update(audio={"input": SILENCE})
+    client.forget()
+    client.speak(24_000)
+    client.wait(30)
+    turn = [*GA_TURN[:5], "conversation.item.speaker", *GA_TURN[5:]] if profile == "localai" else GA_TURN
+    assert in_order(client.events) == turn
+    for event in client.events:
+        assert event["type"] == "conversation.item.speaker" or facts.complaints_about_event(event) == []
+
+
 def test_localai_names_the_speaker_of_every_spoken_turn() -> None:
     client = Caller("localai")
     client.update(audio={"input": SILENCE})
@@ -485,3 +523,69 @@ def test_azures_errors_have_no_id_of_their_own() -> None:
     (error,) = Caller("azure").send("response.cancel", event_id="mine")
     assert error["event_id"] is None
     assert error["error"]["event_id"] == "mine"
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+PART = {"type": "input_text", "text": "hello"}
+MESSAGE = {"type": "message", "role": "user", "content": [PART]}
+FUNCTION = {"type": "function", "name": "tool", "parameters": {"type": "object"}}
+DETECTION = {"type": "server_vad", "threshold": 0.5, "silence_duration_ms": 300}
+FLAT = {"modalities": ["text"], "voice": "a", "tools": [FUNCTION], "tool_choice": {"type": "function", "name": "tool"}}
+HYBRID = {
+    "type": "realtime",
+    "voice": "eve",
+    "turn_detection": DETECTION,
+    "tools": [FUNCTION, {"type": "web_search"}],
+    "audio": {"input": {"format": {"type": "audio/pcm", "rate": 16_000}, "transcription": {"model": "m"}}},
+    "resumption": {"enabled": True},
+    "replace": {"a": "b"},
+}
+GOOD: dict[str, list[dict[str, Any]]] = {
+    "qwen": [
+        {"type": "session.update", "session": FLAT | {"turn_detection": DETECTION, "input_audio_format": "pcm"}},
+        {"type": "response.create", "response": FLAT | {"input": [MESSAGE], "output_audio_format": "pcm24"}},
+        {"type": "conversation.item.create", "item": MESSAGE},
+        {"type": "input_image_buffer.append", "image": ""},
+    ],
+    "speaches": [{"type": "session.update", "session": FLAT | {"input_audio_format": "pcm16"}}],
+    "xai": [{"type": "session.update", "session": HYBRID}],
+    "localai": [{"type": "session.update", "session": {"type": "realtime", "modalities": ["text", "audio"]}}],
+}
+BAD: tuple[Any, ...] = (
+    None,
+    True,
+    7,
+    -1e308,
+    "",
+    "x" * 4_000,
+    [],
+    [None],
+    [[]],
+    {},
+    {"type": []},
+    {"content": [None, {"type": {}}]},
+)
+
+
+def broken(value: Any) -> list[Any]:
+    """The value with one place in it, at any depth, exchanged for each bad one."""
+    if isinstance(value, dict):
+        inner: list[Any] = [value | {name: bad} for name, each in value.items() for bad in broken(each)]
+    elif isinstance(value, list):
+        inner = [[*value[:at], bad, *value[at + 1 :]] for at, each in enumerate(value) for bad in broken(each)]
+    else:
+        inner = []
+    return [*inner, *BAD]
+
+
+@pytest.mark.parametrize("profile", GOOD)
+def test_no_broken_event_ends_a_session(profile: str) -> None:
+    for good in GOOD[profile]:
+        client = Caller(profile)
+        assert "error" not in kinds(client.send_raw(json.dumps(good))[-1:])
+        for bad in broken(good):
+            client.send_raw(json.dumps(bad))
+            client.forget()
+        client.wait(10)
+        client.send("input_audio_buffer.clear")
+        assert client.events[-1]["type"] == "input_audio_buffer.cleared"

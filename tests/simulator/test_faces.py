@@ -101,6 +101,7 @@ async def test_a_wrong_key_fails_at_the_handshake(profile: str, headers: list[tu
 async def test_openai_tells_of_a_wrong_key_after_the_101_and_closes_3000() -> None:
     said, code, reason = await denial("openai", "model=gpt-realtime-2.1", extra_headers=WRONG)
     assert [event["type"] for event in said] == ["error"]
+    assert str(said[0]["event_id"]).startswith("event_")
     assert (code, reason) == (3000, "invalid_request_error.invalid_api_key")
 
 
@@ -182,7 +183,7 @@ async def test_faults_strike_a_beta_service_at_the_same_points() -> None:
 
 async def test_every_event_of_every_service_has_a_name_of_its_own() -> None:
     for profile in PATHS:
-        async with simulator(profile=profile) as url, connected(url, f"model={MODELS[profile]}") as peer:
+        async with simulator(profile=profile, pace=100.0) as url, connected(url, f"model={MODELS[profile]}") as peer:
             await peer.send("response.create")
             names: list[str] = []
             kind = ""
