@@ -6,12 +6,14 @@
 
 Rules: certificates are verified by Python's defaults and nothing can switch that off. A 101 is not a login: OpenAI
 reports a bad key after it, as an `error` followed by close 3000, others close without a word. Every field of the
-session is sent explicitly, because defaults differ between sessions. All failures come out as UpstreamError.
-Everyone above this file speaks GA; a `TranslatingLeg` translates for an upstream that does not.
+session is sent explicitly, because defaults differ between sessions. Failures come out as UpstreamError; a lack of our
+own, of descriptors say, as Overloaded. Everyone above this file speaks GA; a `TranslatingLeg` translates for an
+upstream that does not.
 """
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -28,6 +30,7 @@ from relay.core import events
 from relay.core.beta_upstream import BetaUpstream
 from relay.core.xai_upstream import XaiUpstream
 from relay.errors import (
+    Overloaded,
     UpstreamClosed,
     UpstreamError,
     UpstreamExpired,
@@ -56,6 +59,11 @@ COMPLAINT_S = 1.0
 """What an upstream finds fault with and what it takes are answers to one update: they come together."""
 
 MAX_COMPLAINTS = 16
+
+OUR_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors of a connection that is not even tried: descriptors, memory or ports of this machine are used up."""
+
+NO_SOCKET = "The server has no room for another connection. Try again in a moment."
 
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
 
@@ -326,7 +334,10 @@ async def _connect(target: Target, key: Secret | None, config: Config, dial: Dia
     except trio.BrokenResourceError as error:
         raise UpstreamUnreachable(detail=f"TLS with {address.host}: {error.__cause__ or error}") from None
     except OSError as error:
-        raise UpstreamUnreachable(detail=f"{address.host}:{address.port}: {error}") from None
+        detail = f"{address.host}:{address.port}: {error}"
+        raise (
+            Overloaded(NO_SOCKET, detail=detail) if _is_our_lack(error) else UpstreamUnreachable(detail=detail)
+        ) from None
     except trio.TooSlowError:
         raise UpstreamTimeout(detail=f"{address.host}:{address.port}: no connection in time") from None
     except wire.HandshakeRefused as error:
@@ -336,6 +347,13 @@ async def _connect(target: Target, key: Secret | None, config: Config, dial: Dia
         raise refusal from None
     except wire.WireError as error:
         raise UpstreamUnreachable(detail=f"WebSocket handshake with {address.host}: {error}") from None
+
+
+def _is_our_lack(error: OSError) -> bool:
+    """Whether a connection failed on this machine; Trio has the reasons in a group, one for each address it tried."""
+    group = error.__cause__
+    causes = group.exceptions if isinstance(group, ExceptionGroup) else (error,)
+    return any(isinstance(cause, OSError) and cause.errno in OUR_LACKS for cause in causes)
 
 
 def _refused(error: wire.HandshakeRefused) -> UpstreamError:

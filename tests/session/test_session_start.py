@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -194,6 +195,25 @@ async def test_an_upstream_that_cannot_be_reached_starts_a_cool_down_for_all(aut
         error = await rig.expect_end("relay_cooling_down", 4503)
         assert error["retry_after_ms"] >= 3_000
         assert rig.upstream_streams == []
+
+
+def tried_two_addresses(number: int) -> OSError:
+    """Return what Trio raises when it could connect to none of a host's addresses."""
+    error = OSError("all attempts to connect failed")
+    error.__cause__ = ExceptionGroup("all attempts", [OSError(errno.ECONNREFUSED, "no"), OSError(number, "no")])
+    return error
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_lack_of_our_own_is_not_held_against_the_upstream(
+    autojump_clock: MockClock, number: int, is_nested: bool
+) -> None:
+    lack = tried_two_addresses(number) if is_nested else OSError(number, "no")
+    async with open_rig(dial_error=lack) as rig:
+        error = await rig.expect_end("relay_overloaded", 1013)
+        assert "no room for another connection" in error["message"]
+        rig.services.admission.cooldown.check(trio.current_time())
 
 
 async def test_an_upstream_that_accepts_and_never_answers_is_given_up_in_time(autojump_clock: MockClock) -> None:
