@@ -85,6 +85,10 @@ def check_append(audio: bytes | str, *, sample_bytes: int = 2, _check: Any = lib
     return count
 
 
+_APPEND_CHARS = len(b'{"type":"input_audio_buffer.append","audio":""}')
+"""An event of `Uplink.push` without its audio."""
+
+
 class Uplink:
     """Browser frame in, finished append event out. Not thread safe; one per session."""
 
@@ -130,6 +134,12 @@ class Uplink:
     def close(self) -> None:
         """Free the C state. Safe to call twice; push raises ValueError from here on."""
         self._handle = _released(self._handle)
+
+
+def append_samples(event: bytes) -> int:
+    """Return how many samples of PCM16 are in an event that `Uplink.push` made, read off its length."""
+    padding = 2 if event.endswith(b'=="}') else 1 if event.endswith(b'="}') else 0
+    return ((len(event) - _APPEND_CHARS) // 4 * 3 - padding) // 2
 
 
 class Downlink:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from relay.audio import MAX_FRAME_BYTES, AudioDataError, Downlink, Uplink
+from relay.audio import MAX_FRAME_BYTES, AudioDataError, Downlink, Uplink, append_samples
 from relay.core import events
 from relay.core.places import Place, take, with_value
 from relay.errors import BadRequest, UpstreamProtocolError
@@ -71,6 +71,10 @@ class ClientAudio:
         if self._up is None:
             return [events.encode({"type": "input_audio_buffer.append", "audio": audio}).encode()]
         return self._up.append(audio)
+
+    def sent_ms(self, appends: list[bytes]) -> float:
+        """Return how much audio is in append events, at the upstream's rate."""
+        return sum(append_samples(append) for append in appends) * 1000 / self._rates_hz["input"]
 
     def to_upstream(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return an event with its recordings and its formats at the upstream's rates. Raises BadRequest for G.711."""

@@ -23,9 +23,10 @@ from typing import Literal
 
 from relay.core import events
 from relay.core.client import Decision
-from relay.core.events import AudioDelta, AudioDone, encode
+from relay.core.events import AudioDelta, AudioDone, Delta, encode
 from relay.core.playout import AudioItem, Playout, pcm16_samples
 from relay.core.supports import CANCEL, TRUNCATE
+from relay.core.turns import Turns
 
 FlushReason = Literal["speech", "cancelled", "client"]
 
@@ -52,6 +53,7 @@ class Conversation:
     def __init__(
         self,
         playout: Playout,
+        turns: Turns,
         *,
         rate_hz: int,
         upstream_rate_hz: int,
@@ -59,6 +61,7 @@ class Conversation:
         lacks: frozenset[str] = frozenset(),
     ) -> None:
         self._playout = playout
+        self._turns = turns
         self._rate_hz = rate_hz
         self._upstream_rate_hz = upstream_rate_hz
         self.interrupts = interrupts
@@ -67,7 +70,6 @@ class Conversation:
         self._item_count = 0
         self._cursor_item = 0
         self._cursor_samples = 0
-        self._response_id: str | None = None
         self._interrupted: deque[str] = deque(maxlen=MAX_INTERRUPTED)
         self._flushes: deque[_Flush] = deque()
         self._flush_count = 0
@@ -77,9 +79,10 @@ class Conversation:
         """Number of the oldest flush whose answer is awaited, or 0."""
         return self._flushes[0].number if self._flushes else 0
 
-    def audio(self, delta: AudioDelta) -> Decision:
+    def audio(self, delta: AudioDelta | Delta) -> Decision:
         """Audio came from the upstream: keep it, or throw it away if its response was interrupted."""
         item = self._item(delta)
+        self._turns.audio(delta.item_id, delta.delta)
         if delta.response_id in self._interrupted or item.flushed:
             return self._discard(item, delta.delta)
         self._playout.put(item, delta.delta)
@@ -91,14 +94,8 @@ class Conversation:
         if item is not None:
             self._playout.end_item(item)
 
-    def response_created(self, response_id: str | None) -> None:
-        """A response began."""
-        self._response_id = response_id
-
     def response_done(self, response_id: str | None, status: str | None) -> Decision:
         """A response ended. What of a cancelled one is unheard shall stay so."""
-        if response_id == self._response_id:
-            self._response_id = None
         if status != "cancelled" or response_id is None or response_id in self._interrupted:
             return Decision()
         self._interrupted.append(response_id)
@@ -114,8 +111,8 @@ class Conversation:
     def interrupt(self) -> Decision:
         """The client asks for silence: cancel the running response, cut what is unheard."""
         decision = Decision()
-        is_running = self._response_id is not None and self._response_id not in self._interrupted
-        if is_running and CANCEL not in self._lacks:
+        is_running = self._turns.active is not None and self._turns.active not in self._interrupted
+        if is_running and CANCEL not in self._lacks and self._turns.may_cancel():
             decision.upstream.append(encode({"type": "response.cancel"}))
         self._interrupt_response()
         return decision.then(self._cut("client"))
@@ -146,7 +143,7 @@ class Conversation:
             return Decision()
         return Decision(upstream=[event for item in self._flushes.popleft().items for event in self._truncate(item)])
 
-    def _item(self, delta: AudioDelta) -> AudioItem:
+    def _item(self, delta: AudioDelta | Delta) -> AudioItem:
         key = (delta.item_id, delta.content_index)
         item = self._items.get(key)
         if item is None:
@@ -167,8 +164,9 @@ class Conversation:
         return Decision()
 
     def _interrupt_response(self) -> None:
-        if self._response_id is not None and self._response_id not in self._interrupted:
-            self._interrupted.append(self._response_id)
+        active = self._turns.active
+        if active is not None and active not in self._interrupted:
+            self._interrupted.append(active)
 
     def _cut(self, reason: FlushReason) -> Decision:
         cut = [item for item in self._items.values() if not item.flushed and self._is_unheard(item)]
@@ -219,6 +217,6 @@ class Conversation:
         if item.truncated or not self._is_unheard(item):
             return []
         item.truncated = True
-        if TRUNCATE in self._lacks:
+        if TRUNCATE in self._lacks or not self._turns.may_truncate(item.item_id, self._heard_ms(item)):
             return []
         return [events.truncate(item.item_id, item.content_index, self._heard_ms(item))]

@@ -50,6 +50,20 @@ class AudioDelta(msgspec.Struct):
     content_index: int = 0
 
 
+class Delta(msgspec.Struct, forbid_unknown_fields=True):
+    """Any delta with texts and numbers in it, and nothing else."""
+
+    type: str
+    event_id: str = ""
+    response_id: str = ""
+    item_id: str = ""
+    call_id: str = ""
+    output_index: int = 0
+    content_index: int = 0
+    delta: str = ""
+    obfuscation: str = ""
+
+
 class AudioDone(msgspec.Struct):
     """`response.output_audio.done`: no more deltas of this item."""
 
@@ -87,6 +101,7 @@ class ErrorEvent(msgspec.Struct):
 
 
 head_decoder = msgspec.json.Decoder(Head)
+delta_decoder = msgspec.json.Decoder(Delta)
 audio_delta_decoder = msgspec.json.Decoder(AudioDelta)
 audio_done_decoder = msgspec.json.Decoder(AudioDone)
 response_decoder = msgspec.json.Decoder(ResponseEvent)

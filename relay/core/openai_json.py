@@ -15,6 +15,7 @@ way down, so that policy knows one dialect. Who says no dialect at the door show
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from relay.core.places import take
 from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, not_an_object, read_any
 from relay.core.public import Hearing
 from relay.core.supports import check_supported
+from relay.core.turns import Turns
 from relay.errors import BadRequest, UpstreamProtocolError
 
 BETA_SESSION_FIELDS = frozenset({"modalities", "voice", "input_audio_format", "turn_detection"})
@@ -47,6 +49,7 @@ class OpenAIJson:
     def __init__(self, settings: ClientSettings, *, beta: bool = False) -> None:
         self._policy = Policy(settings.permissions, OPENAI)
         self._hearing = Hearing(settings.permissions)
+        self._turns = Turns(settings.output_rate_hz)
         self._chooses_format = settings.permissions.is_open
         self._input = self._asked_input = Samples(CLIENT_RATE_HZ)
         self._lacks = settings.lacks
@@ -65,7 +68,7 @@ class OpenAIJson:
         try:
             decision = Decision()
             for text in self._in_ga(message):
-                decision.then(self._obey(self._policy.read(text)))
+                decision.then(self._obey(self._policy.read(text), now_s))
             return decision
         except BadRequest as problem:
             if self._to_beta is not None and problem.param is not None:
@@ -75,7 +78,11 @@ class OpenAIJson:
     def event(self, text: str, now_s: float) -> Decision:
         """Pass a server event on, if the client may hear it."""
         try:
-            kind, text_shown = self._hearing.of(text)
+            kind, text_shown, delta = self._hearing.of(text)
+            if kind == events.AUDIO_DELTA:
+                self._count(delta, text)
+            else:
+                self._turns.heard(kind, text)
             self._note_format(kind, text)
             if text_shown is None:
                 return Decision()
@@ -127,26 +134,28 @@ class OpenAIJson:
             self._to_beta = dialect.ServerToBeta()
         return [text] if self._to_beta is None else _translated(text)
 
-    def _obey(self, said: Said) -> Decision:
+    def _obey(self, said: Said, now_s: float) -> Decision:
         match said:
             case messages.Append():
                 return self._append(said)
             case NothingToSet():
                 return self._answer_update()
             case Up():
-                return self._go_up(said)
+                return self._go_up(said, now_s)
         raise RuntimeError("a control of relay.v1 in OpenAI's language")
 
     def _append(self, event: messages.Append) -> Decision:
         # Converted audio may be too short to complete a sample.
-        self._unsent_ms += self._asked_input.ms(self._check_audio(event.audio, "audio", event.event_id))
+        said_ms = self._asked_input.ms(self._check_audio(event.audio, "audio", event.event_id))
+        self._unsent_ms += said_ms
         appends = self._audio.append(event.audio)
+        self._turns.appended(self._audio.sent_ms(appends) if self._audio.converts else said_ms)
         if not appends:
             return Decision()
         each_ms, self._unsent_ms = self._unsent_ms / len(appends), 0.0
         return Decision(audio=[(append, each_ms) for append in appends])
 
-    def _go_up(self, up: Up) -> Decision:
+    def _go_up(self, up: Up, now_s: float) -> Decision:
         """Send an event upstream: the one way there for all but audio."""
         event = up.event
         check_supported(event, self._lacks)
@@ -156,6 +165,8 @@ class OpenAIJson:
             decision = Decision(upstream=[events.encode(self._audio.to_upstream(event))], recorded_ms=recorded_ms)
         except RecursionError:
             raise not_an_object() from None
+        if not self._turns.admit(event, now_s):
+            return Decision()
         if event["type"] == "session.update":
             self._was_updated = True
             self._ask_format(take(event, ("session", "audio", "input", "format"), None))
@@ -191,6 +202,15 @@ class OpenAIJson:
             self._input = self._asked_input = samples(told, self._input)
 
     # From the upstream
+
+    def _count(self, delta: events.Delta | None, text: str) -> None:
+        """Count an answer's audio; of a delta of a strange shape as far as it can be read."""
+        if delta is None:
+            with suppress(msgspec.ValidationError):
+                audio = events.audio_delta_decoder.decode(text)
+                self._turns.audio(audio.item_id, audio.delta)
+        elif delta.item_id:
+            self._turns.audio(delta.item_id, delta.delta)
 
     def _session_stands(self, shown: str) -> list[str]:
         """Keep the session; return what is still to be said to updates that came early. The first has its answer."""

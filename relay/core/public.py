@@ -1,7 +1,7 @@
 """What a browser may hear: the upstream's events, without what the operator configured.
 
     hearing = Hearing(permissions)
-    kind, shown = hearing.of(text)      # `shown` is None if the event stays here
+    kind, shown, delta = hearing.of(text)      # `shown` is None if the event stays here
 
 Rules. `locked`: an event passes if its type is in HEARD, with the fields of that table and no others; what a provider
 adds tomorrow, an event, a field or an object in the place of a text, stays here. Objects are built anew from a view, a
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relay.core.events import encode, head_decoder
+from relay.core.events import Delta, delta_decoder, encode, head_decoder
 from relay.core.permissions import Permissions, Words
 from relay.core.vocabulary import GA
 
@@ -114,19 +114,22 @@ class Hearing:
             "logprobs": [{"token": SCALAR, "logprob": SCALAR, "bytes": SCALARS}],
         }
 
-    def of(self, text: str) -> tuple[str, str | None]:
-        """Return an event's type, and what the browser hears of it, if anything. Raises one of `events.UNREADABLE`."""
-        if self._is_open:
-            return head_decoder.decode(text).type, text
+    def of(self, text: str) -> tuple[str, str | None, Delta | None]:
+        """Return an event's type, what the browser hears of it, if anything, and the event itself if it is a delta.
+
+        Raises one of `events.UNREADABLE`.
+        """
         if text.find('.delta"', 0, HEAD_CHARS) > 0:
             try:
-                delta = _delta_decoder.decode(text)
+                delta = delta_decoder.decode(text)
             except msgspec.ValidationError:
                 pass  # something else is in it: it is shown by its view
             else:
-                return delta.type, text if self._may_hear(delta.type) else None
+                return delta.type, text if self._is_open or self._may_hear(delta.type) else None, delta
         kind = head_decoder.decode(text).type
-        return kind, self._shown(kind, text) if self._may_hear(kind) else None
+        if self._is_open:
+            return kind, text, None
+        return kind, self._shown(kind, text) if self._may_hear(kind) else None, None
 
     def _may_hear(self, kind: str) -> bool:
         return kind in HEARD or (kind in MCP and self._hears_mcp)
@@ -203,20 +206,3 @@ MCP = frozenset(kind for kind in GA.server if "mcp" in kind)
 
 HEARD = frozenset(GA.server) - MCP
 """The events that pass."""
-
-
-class _Delta(msgspec.Struct, forbid_unknown_fields=True):
-    """Any delta with texts and numbers in it, and nothing else."""
-
-    type: str
-    event_id: str = ""
-    response_id: str = ""
-    item_id: str = ""
-    call_id: str = ""
-    output_index: int = 0
-    content_index: int = 0
-    delta: str = ""
-    obfuscation: str = ""
-
-
-_delta_decoder = msgspec.json.Decoder(_Delta)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from relay.audio import AudioDataError, AudioFormatError, Downlink, Level, Uplink, check_append
+from relay.audio import AudioDataError, AudioFormatError, Downlink, Level, Uplink, append_samples, check_append
 from relay.core import events, messages
 from relay.core.client import ClientSettings, Decision
 from relay.core.conversation import Conversation
@@ -21,6 +21,7 @@ from relay.core.playout import Playout
 from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up, not_an_object, start_error
 from relay.core.public import Hearing
 from relay.core.supports import CANCEL, check_supported
+from relay.core.turns import Turns
 from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
 
@@ -32,7 +33,7 @@ SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 class _Audio:
     """What exists once the formats are known: both directions, and the accounts."""
 
-    def __init__(self, start: messages.Start, settings: ClientSettings) -> None:
+    def __init__(self, start: messages.Start, settings: ClientSettings, turns: Turns) -> None:
         up, down, output_rate_hz = start.audio.input, start.audio.output, settings.output_rate_hz
         self.start = start
         self.sample_bytes = SAMPLE_BYTES[up.encoding]
@@ -51,6 +52,7 @@ class _Audio:
         )
         self.conversation = Conversation(
             self.playout,
+            turns,
             rate_hz=down.rate_hz,
             upstream_rate_hz=output_rate_hz,
             interrupts=settings.turn_detection != "none",
@@ -69,6 +71,7 @@ class RelayV1:
         self._settings = settings
         self._policy = Policy(settings.permissions, RELAY_V1)
         self._hearing = Hearing(settings.permissions)
+        self._turns = Turns(settings.output_rate_hz)
         self._session: Any = None
         self._answers = 0
         self._audio: _Audio | None = None
@@ -163,7 +166,7 @@ class RelayV1:
         if not isinstance(message, messages.Start):
             raise StartError(event_id=None if isinstance(message, NothingToSet) else message.event_id)
         try:
-            self._audio = _Audio(message, self._settings)
+            self._audio = _Audio(message, self._settings, self._turns)
         except AudioFormatError as error:
             raise StartError(f"relay.start: {error}", param="audio", event_id=message.event_id) from None
         return Decision()
@@ -181,6 +184,7 @@ class RelayV1:
         decision = _warn(audio.vitals.arrived(len(samples) // audio.sample_bytes, now_s))
         audio.unsent_ms += audio_ms  # a frame may be too short to complete a sample
         if append:
+            self._turns.appended(append_samples(append) * 1000 / self._settings.input_rate_hz)
             decision.audio.append((append, audio.unsent_ms))
             audio.unsent_ms = 0.0
         return decision.then(self._levels(audio, now_s))
@@ -202,10 +206,10 @@ class RelayV1:
             case Up(event={"type": "response.cancel"}) if CANCEL in self._settings.lacks:
                 return audio.conversation.interrupt()  # all that can be done: nobody hears the rest
             case Up():
-                return self._go_up(message)
+                return self._go_up(message, now_s)
         raise RuntimeError("audio as text in relay.v1")
 
-    def _go_up(self, up: Up) -> Decision:
+    def _go_up(self, up: Up, now_s: float) -> Decision:
         """Send an event of the client's upstream: the one way there for all but audio."""
         check_supported(up.event, self._settings.lacks)
         samples = Samples(self._settings.input_rate_hz)
@@ -216,9 +220,10 @@ class RelayV1:
             except AudioDataError as error:
                 raise BadRequest(f"{error}.", code="relay_invalid_audio", param=place, event_id=up.event_id) from None
         try:
-            return Decision(upstream=[encode(up.event)], recorded_ms=recorded_ms)
+            decision = Decision(upstream=[encode(up.event)], recorded_ms=recorded_ms)
         except RecursionError:
             raise not_an_object() from None
+        return decision if self._turns.admit(up.event, now_s) else Decision()
 
     def _answer_update(self) -> Decision:
         """Answer an update of which nothing is permitted; before the session stands, that will be the answer."""
@@ -230,12 +235,13 @@ class RelayV1:
         return Decision(browser=[encode(event)])
 
     def _event(self, text: str) -> Decision:
-        kind, shown = self._hearing.of(text)
+        kind, shown, delta = self._hearing.of(text)
+        self._turns.heard(kind, text)
         told = Decision() if kind == events.AUDIO_DELTA or shown is None else Decision(browser=[shown])
         if kind == events.SESSION_UPDATED and shown is not None:
             self._session = msgspec.json.decode(shown).get("session")
             self._note_turn_detection(text)
-        return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text))
+        return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text, delta))
 
     def _note_turn_detection(self, text: str) -> None:
         """A client that may set it decides whether speech interrupts."""
@@ -259,17 +265,16 @@ class RelayV1:
         return decision
 
 
-def _account(conversation: Conversation, kind: str, text: str) -> Decision:
+def _account(conversation: Conversation, kind: str, text: str, delta: events.Delta | None) -> Decision:
     """Let the accounts know of the events that concern them."""
     match kind:
         case events.AUDIO_DELTA:
-            return conversation.audio(events.audio_delta_decoder.decode(text))
+            is_whole = delta is not None and delta.item_id and delta.response_id
+            return conversation.audio(delta if delta and is_whole else events.audio_delta_decoder.decode(text))
         case events.AUDIO_DONE:
             conversation.audio_done(events.audio_done_decoder.decode(text))
         case events.SPEECH_STARTED:
             return conversation.speech_started()
-        case events.RESPONSE_CREATED:
-            conversation.response_created(events.response_decoder.decode(text).response.id)
         case events.RESPONSE_DONE:
             response = events.response_decoder.decode(text).response
             return conversation.response_done(response.id, response.status)

@@ -11,6 +11,7 @@ from relay.core.client import Decision
 from relay.core.conversation import Conversation
 from relay.core.events import AudioDone
 from relay.core.playout import Playout
+from relay.core.turns import Turns
 from tests.core.audio_fake import RATE_HZ, PlainDownlink, delta
 
 
@@ -21,10 +22,17 @@ class Table:
         self.playout = Playout(
             PlainDownlink(), rate_hz=RATE_HZ, sample_bytes=2, upstream_rate_hz=RATE_HZ, lead_s=lead_s
         )
-        self.talk = Conversation(self.playout, rate_hz=RATE_HZ, upstream_rate_hz=RATE_HZ, interrupts=interrupts)
+        self.turns = Turns(RATE_HZ)
+        self.talk = Conversation(
+            self.playout, self.turns, rate_hz=RATE_HZ, upstream_rate_hz=RATE_HZ, interrupts=interrupts
+        )
         self.browser: list[dict[str, object]] = []
         self.upstream: list[dict[str, object]] = []
         self.sent: dict[int, int] = {}
+
+    def begin(self, response_id: str) -> None:
+        """A response begins."""
+        self.turns.heard("response.created", json.dumps({"response": {"id": response_id}}))
 
     def do(self, decision: Decision | None) -> None:
         if decision is not None:
@@ -54,7 +62,7 @@ class Table:
 
 def speaking_table(ms: int = 2_000, **kwargs: bool) -> Table:
     table = Table(**kwargs)
-    table.talk.response_created("resp_1")
+    table.begin("resp_1")
     table.do(table.talk.audio(delta("item_1", ms)))
     table.send()
     return table
@@ -129,7 +137,7 @@ def test_late_deltas_of_an_interrupted_response_are_thrown_away() -> None:
 
 def test_an_item_that_first_comes_after_the_interruption_is_truncated_to_nothing() -> None:
     table = Table()
-    table.talk.response_created("resp_1")
+    table.begin("resp_1")
     table.do(table.talk.speech_started())
     table.do(table.talk.audio(delta("item_1", 100)))
     table.do(table.talk.audio(delta("item_1", 100)))
@@ -152,7 +160,7 @@ def test_the_answer_after_an_interruption_is_played() -> None:
     table = speaking_table()
     table.do(table.talk.speech_started())
     table.answer(1, 2_400)
-    table.talk.response_created("resp_2")
+    table.begin("resp_2")
     table.do(table.talk.audio(delta("item_2", 300, response="resp_2")))
     table.send()
     assert table.sent[2] == 300 * 24
@@ -223,7 +231,7 @@ def test_a_player_that_goes_on_without_answering_has_not_heard_what_was_cut() ->
 def test_a_second_interruption_during_a_flush_settles_both() -> None:
     table = speaking_table()
     table.do(table.talk.speech_started())
-    table.talk.response_created("resp_2")
+    table.begin("resp_2")
     table.do(table.talk.audio(delta("item_2", 300, response="resp_2")))
     table.send()
     table.do(table.talk.speech_started())
@@ -255,7 +263,7 @@ def step(table: Table, what: str, number: int, value: object, now_s: float) -> N
     moves: dict[str, Callable[[], Decision | None]] = {
         "audio": lambda: table.talk.audio(delta(f"item_{number}", count, response=f"resp_{number}")),
         "done": lambda: table.talk.response_done(f"resp_{number}", str(value)),
-        "created": lambda: table.talk.response_created(f"resp_{number}"),
+        "created": lambda: table.begin(f"resp_{number}"),
         "speech": table.talk.speech_started,
         "interrupt": table.talk.interrupt,
         "send": lambda: table.send(now_s),

@@ -25,7 +25,7 @@ MCP_CLIENT = Hearing(Permissions.of({}, may=frozenset({"mcp"})))
 
 def heard(kind: str, hearing: Hearing = LOCKED, **fields: Any) -> Any:
     """Return what is heard of an event; None if it is withheld."""
-    found, shown = hearing.of(json.dumps({"type": kind, "event_id": "e", **fields}))
+    found, shown, _ = hearing.of(json.dumps({"type": kind, "event_id": "e", **fields}))
     assert found == kind
     return None if shown is None else json.loads(shown)
 
@@ -67,7 +67,7 @@ def test_whatever_an_upstream_adds_to_an_event_nothing_of_the_operators_is_heard
 
 def test_an_open_client_hears_events_as_they_came() -> None:
     text = '{"type": "x",  "instructions": 1}'
-    assert OPEN.of(text) == ("x", text)
+    assert OPEN.of(text) == ("x", text, None)
 
 
 def test_a_delta_passes_as_it_came() -> None:

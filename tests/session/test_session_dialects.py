@@ -318,10 +318,13 @@ async def test_an_interrupted_answer_of_a_beta_upstream_is_truncated_at_what_was
 async def test_an_official_client_truncates_at_a_beta_upstream(autojump_clock: MockClock, client: str) -> None:
     async with open_rig(config("beta"), language=LANGUAGES[client]) as rig:
         await begin(rig, client)
-        truncate = {"type": "conversation.item.truncate", "item_id": "a1", "content_index": 0, "audio_end_ms": 500}
+        await play(rig, TURNS["beta"])
+        await hear_turn(rig)
+        end_ms = SPOKEN_MS // 2
+        truncate = {"type": "conversation.item.truncate", "item_id": "a1", "content_index": 0, "audio_end_ms": end_ms}
         await rig.browser.send_json(truncate)
         assert await rig.upstream.receive_json() == truncate
-        truncated = event("conversation.item.truncated", item_id="a1", content_index=0, audio_end_ms=500)
+        truncated = event("conversation.item.truncated", item_id="a1", content_index=0, audio_end_ms=end_ms)
         await rig.upstream.send_json(truncated)
         assert await rig.expect("conversation.item.truncated") == truncated
 

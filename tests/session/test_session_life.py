@@ -373,8 +373,8 @@ async def test_broken_base64_gets_a_typed_error_and_the_session_goes_on(autojump
         await rig.browser.send_json({"type": "input_audio_buffer.append", "audio": audio, "event_id": "mine"})
         error = await rig.expect_error("relay_invalid_audio")
         assert (error["param"], error["event_id"]) == ("audio", "mine")
-        await rig.browser.send_json({"type": "input_audio_buffer.commit"})
-        assert await rig.upstream.receive_json() == {"type": "input_audio_buffer.commit"}
+        await rig.browser.send_json({"type": "input_audio_buffer.clear"})
+        assert await rig.upstream.receive_json() == {"type": "input_audio_buffer.clear"}
 
 
 async def test_a_browser_that_does_not_read_does_not_delay_the_end_beyond_two_seconds(

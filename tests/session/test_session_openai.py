@@ -40,8 +40,8 @@ async def test_a_client_cannot_undo_the_session_and_learns_nothing_of_it(
         for _ in range(2):
             await rig.browser.send_json({"type": "session.update", "session": UPDATES[dialect]})
             heard += await hear_until(rig, "session.updated")
-        await rig.browser.send_json({"type": "input_audio_buffer.commit"})
-        assert await rig.upstream.receive_json() == {"type": "input_audio_buffer.commit"}
+        await rig.browser.send_json({"type": "input_audio_buffer.clear"})
+        assert await rig.upstream.receive_json() == {"type": "input_audio_buffer.clear"}
         assert not [word for word in ("CANARY", CANARY_KEY, "obey") if word in "".join(heard)]
 
 

@@ -1,0 +1,48 @@
+"""A bounded memory of things that are named from outside: whoever names them may name millions.
+
+It knows what it knows: whether a name was never told, or is only forgotten, are two answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+MAX_NAME = 512
+"""Letters of a name that is remembered. OpenAI's have 26; a client's `event_id` may have so many."""
+
+V = TypeVar("V")
+
+
+def name(value: Any) -> str:
+    """Return a name that may be remembered, or "" for anything else."""
+    return value if isinstance(value, str) and len(value) <= MAX_NAME else ""
+
+
+class Memory(Generic[V]):
+    """At most `limit` names with their values; of more, the oldest goes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: dict[str, V] = {}
+        self._has_forgotten = False
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, name: str) -> V | None:
+        """Return the value of a name, None if there is none."""
+        return self._values.get(name)
+
+    def put(self, name: str, value: V) -> None:
+        """Remember a value. A name that is empty or too long is none."""
+        if not name or len(name) > MAX_NAME:
+            self._has_forgotten = True
+            return
+        self._values[name] = value
+        if len(self._values) > self._limit:
+            del self._values[next(iter(self._values))]
+            self._has_forgotten = True
+
+    def surely_lacks(self, name: str) -> bool:
+        """Whether this name was never put here."""
+        return name not in self._values and not self._has_forgotten
