@@ -108,6 +108,8 @@ def commands() -> None:
 @setting("transcription_model", "NAME", "Who answers")
 @setting("instructions", "TEXT", "What it is told")
 @setting("instructions_file", "PATH", "What it is told")
+@setting("tools_file", "PATH", "What it is told")
+@setting("policy", "WHICH", "What clients may do")
 @setting("turn_detection", "HOW", "What it is told")
 @setting("log_level", "LEVEL", "Logs and settings")
 @setting("log_format", "FORMAT", "Logs and settings")
@@ -227,7 +229,7 @@ def _configure_log(config: Config) -> None:
     log.hide(config.openai_api_key)
     log.hide(config.upstream_key)
     log.hide(config.server_token)
-    for secret in config.ticket_secret:
+    for secret in (*config.ticket_secret, *config.tools.secrets):
         log.hide(secret)
 
 

@@ -23,8 +23,8 @@ from relay.config import Config
 from relay.core.public import public_session
 from relay.limits import tightened, too_wide
 from relay.log import get_logger, redact
+from relay.operators_session import session_update
 from relay.tickets import Ticket, TicketLimits, Tickets
-from relay.upstream import session_update
 
 log = get_logger(__name__)
 

@@ -10,7 +10,7 @@ handed out for OpenAI's hosts alone (`Config.key_for`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from relay.addresses import is_loopback, is_openai, loopback_origins, parse_upstream
+from relay.core.permissions import Grant
 from relay.profiles import PROFILES, Auth, Dialect, Lack, Profile, profile_of_host
 
 DEFAULT_INSTRUCTIONS = (
@@ -56,6 +57,37 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never serialised")
+
+
+class Tools:
+    """The operator's tools, with credentials of MCP servers in them: only `reveal()` shows more than their number."""
+
+    __slots__ = ("_secrets", "_tools")
+
+    def __init__(self, tools: Sequence[Mapping[str, Any]] = (), secrets: Iterable[Secret] = ()) -> None:
+        self._tools = tuple(tools)
+        self._secrets = tuple(secrets)
+
+    def reveal(self) -> list[dict[str, Any]]:
+        """Give the tools themselves, for the one event that carries them."""
+        return [dict(tool) for tool in self._tools]
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What was taken from the environment for them."""
+        return self._secrets
+
+    def __repr__(self) -> str:
+        return f"Tools({len(self._tools)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tools) and other._tools == self._tools
+
+    def __hash__(self) -> int:
+        return hash((len(self._tools), self._secrets))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Tools are never serialised")
 
 
 ProfileSetting = Literal["", "openai", "azure", "xai", "qwen", "localai", "speaches", "custom"]
@@ -115,16 +147,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     voice: Annotated[NoName, Meta(description='Voice of the answers; "" for the upstream\'s own.')] = "marin"
     instructions: Annotated[str, Meta(description="The prompt.")] = DEFAULT_INSTRUCTIONS
     instructions_file: Annotated[str, Meta(max_length=4096, description="File with the prompt, UTF-8.")] = ""
+    tools_file: Annotated[str, Meta(max_length=4096, description="File with the tools, JSON as the API takes it.")] = ""
+    tools: Tools = Tools()
+    tool_choice: Annotated[Name, Meta(description="auto, none, required, or the name of a function.")] = "auto"
+    max_output_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    policy: Annotated[
+        Literal["locked", "open"],
+        Meta(description="What clients may do: as the operator says (locked), or all that the API has (open)."),
+    ] = "locked"
+    client_may: Annotated[
+        tuple[Grant, ...], Meta(max_length=50, description="What a locked client may set all the same.")
+    ] = ()
     openai_api_key: Secret | None = None
     upstream_key: Secret | None = None
 
     turn_detection: Annotated[
-        Literal["server_vad", "none"],
-        Meta(description="Who ends a turn: the server by listening (server_vad), or the client (none)."),
+        Literal["server_vad", "semantic_vad", "none"],
+        Meta(description="Who ends a turn: the server by sound (server_vad) or sense (semantic_vad), or the client."),
     ] = "server_vad"
     vad_threshold: Unit = 0.5
     vad_prefix_padding_ms: Annotated[int, Meta(ge=0, le=5_000)] = 300
     vad_silence_duration_ms: Annotated[int, Meta(ge=0, le=10_000)] = 500
+    vad_eagerness: Annotated[Literal["low", "medium", "high", "auto"], Meta(description="How soon it answers.")] = (
+        "auto"
+    )
+    noise_reduction: Annotated[Literal["", "near_field", "far_field"], Meta(description="Where the mouth is.")] = ""
+    speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     transcription_model: Annotated[
         str,
         Meta(max_length=200, pattern=r"^[!-~]*$", description='Model that writes the captions; "" for none.'),
@@ -246,7 +294,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return own | frozenset(self.allow_origin)
 
 
-FIELDS: Mapping[str, Any] = get_type_hints(Config, include_extras=True)
+FIELDS: Mapping[str, Any] = {
+    name: kind for name, kind in get_type_hints(Config, include_extras=True).items() if name != "tools"
+}
+"""What can be set. `tools` cannot: it is what `tools_file` holds."""
+
 DEFAULTS = Config()
 ENVIRONMENT_ONLY = {
     "openai_api_key": "OPENAI_API_KEY",

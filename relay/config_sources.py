@@ -17,8 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from relay.addresses import check_origin, is_host, is_loopback, is_openai, parse_upstream
-from relay.config import ENVIRONMENT_ONLY, FIELDS, PREFIX, Config, Secret, flag, variable
+from relay.config import ENVIRONMENT_ONLY, FIELDS, PREFIX, Config, Secret, Tools, flag, variable
 from relay.config_profile import check_command, check_profile, check_rate, check_upstream, with_profile_defaults
+from relay.config_tools import FILE_LIMIT_BYTES as TOOLS_LIMIT_BYTES
+from relay.config_tools import names, read_tools
+from relay.core.permissions import NAMED_CHOICES
 from relay.errors import ConfigError
 from relay.prices import price_table
 
@@ -47,6 +50,8 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     values = {name: _checked(name, one) for name, one in given.items()}
     if values.get("instructions_file"):
         values["instructions"] = _read_instructions(given["instructions_file"])
+    if values.get("tools_file"):
+        values["tools"] = _read_tools(given["tools_file"], environ)
     for name in _TLS_FILES:
         if values.get(name):
             values[name] = str(given[name].path)
@@ -176,6 +181,10 @@ def _check_together(config: Config, given: _Layer) -> None:
         raise wrong("upstream", "OpenAI needs a key; set OPENAI_API_KEY")
     for name, problem in _listening_problems(config):
         raise wrong(name, problem)
+    if config.policy == "open" and config.client_may:
+        raise wrong("client_may", "an open client may do all of this already; leave it out, or say policy = locked")
+    if config.tool_choice not in {*NAMED_CHOICES, *names(config.tools)}:
+        raise wrong("tool_choice", "expected auto, none, required, or the name of a function in tools_file")
     for name, model in _unpriced(config).items():
         price = f"no price is known for {_printable(model)} as of {price_table().as_of}"
         raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
@@ -249,6 +258,13 @@ def _read_instructions(where: _Given) -> str:
     if not text.strip():
         raise where.wrong("the file is empty")
     return text
+
+
+def _read_tools(where: _Given, environ: Mapping[str, str]) -> Tools:
+    try:
+        return read_tools(_read_text(where.path, TOOLS_LIMIT_BYTES, where), environ)
+    except ValueError as error:
+        raise where.wrong(str(error)) from None
 
 
 def _read_text(path: Path, limit_bytes: int, where: _Given) -> str:

@@ -16,6 +16,7 @@ from relay.core.account import Account
 from relay.core.budget import Limits
 from relay.core.client import ClientSettings
 from relay.core.meter import Meter
+from relay.operators_session import permissions_for
 from relay.prices import price_table
 from relay.tickets import TicketLimits
 
@@ -47,6 +48,7 @@ def client_settings(session_id: str, config: Config) -> ClientSettings:
         turn_detection=config.turn_detection,
         lead_ms=config.lead_ms,
         lacks=profile.lacks,
+        permissions=permissions_for(config),
     )
 
 

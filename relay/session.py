@@ -49,8 +49,9 @@ from relay.errors import (
 )
 from relay.limits import open_account
 from relay.log import get_logger
+from relay.operators_session import session_update
 from relay.target import Target
-from relay.upstream import UpstreamLeg, open_upstream, session_update
+from relay.upstream import UpstreamLeg, open_upstream
 
 log = get_logger(__name__)
 

@@ -1,14 +1,13 @@
 """The upstream leg: a TLS stream of our own, the handshake, and the session's start.
 
     async with open_upstream(target, config) as upstream:     # TCP, TLS, 101; closed on every way out, within a bound
-        await upstream.begin(session_update(config), tell)    # session.created -> session.update -> session.updated
+        await upstream.begin(update, tell)                    # session.created -> session.update -> session.updated
         text = await upstream.receive()
 
 Rules: certificates are verified by Python's defaults and nothing can switch that off. A 101 is not a login: OpenAI
-reports a bad key after it, as an `error` followed by close 3000, others close without a word. Every field of the
-session is sent explicitly, because defaults differ between sessions. Failures come out as UpstreamError; a lack of our
-own, of descriptors say, as Overloaded. Everyone above this file speaks GA; a `TranslatingLeg` translates for an
-upstream that does not.
+reports a bad key after it, as an `error` followed by close 3000, others close without a word. Secrets that the upstream
+repeats are taken out of its events here. Failures come out as UpstreamError; a lack of our own, of descriptors say, as
+Overloaded. Everyone above this file speaks GA; a `TranslatingLeg` translates for an upstream that does not.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from relay.errors import (
     UpstreamUnreachable,
 )
 from relay.log import get_logger
-from relay.profiles import Profile
+from relay.mask import Mask
 from relay.target import Target
 
 log = get_logger(__name__)
@@ -68,47 +67,6 @@ NO_SOCKET = "The server has no room for another connection. Try again in a momen
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
 
 
-def session_update(config: Config) -> dict[str, Any]:
-    """Return the complete `session.update`: what the operator configured, and the rest spelled out."""
-    profile = config.upstream_profile
-    turn_detection = {
-        "type": "server_vad",
-        "threshold": config.vad_threshold,
-        "prefix_padding_ms": config.vad_prefix_padding_ms,
-        "silence_duration_ms": config.vad_silence_duration_ms,
-        "create_response": True,
-        "interrupt_response": True,
-    }
-    audio_input = {
-        "format": _pcm(profile.input_rate_hz),
-        "noise_reduction": None,
-        "transcription": {"model": config.transcription_model} if config.transcription_model else None,
-        "turn_detection": turn_detection if config.turn_detection == "server_vad" else None,
-    }
-    audio_output = {"format": _pcm(profile.output_rate_hz), "voice": config.voice, "speed": 1.0}
-    session = {
-        "type": "realtime",
-        "instructions": config.instructions,
-        "output_modalities": ["audio"],
-        "audio": {"input": _without(profile, audio_input), "output": _without(profile, audio_output)},
-        "tools": [],
-        "tool_choice": "auto",
-        "max_output_tokens": "inf",
-    }
-    return {"type": "session.update", "session": session}
-
-
-def _pcm(rate_hz: int) -> dict[str, Any]:
-    return {"type": "audio/pcm", "rate": rate_hz}
-
-
-def _without(profile: Profile, audio: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what the upstream does not know, and a voice that nobody has chosen."""
-    return {
-        name: value for name, value in audio.items() if name not in profile.lacks and (name, value) != ("voice", "")
-    }
-
-
 @cache
 def tls_context() -> ssl.SSLContext:
     """Return Python's default verification, made once: reading the authorities stops every session for 20 ms."""
@@ -132,9 +90,9 @@ async def dial(address: Address) -> trio.abc.Stream:
 class UpstreamLeg:
     """One session's socket to the upstream."""
 
-    def __init__(self, socket: wire.WebSocket, key: Secret | None) -> None:
+    def __init__(self, socket: wire.WebSocket, mask: Mask) -> None:
         self._socket = socket
-        self._key = key
+        self._mask = mask
         self._last_error = events.ErrorBody()
         self._close_code = 0
 
@@ -144,8 +102,8 @@ class UpstreamLeg:
             message = await self._socket.receive()
         if isinstance(message, bytes):
             raise UpstreamProtocolError(detail="a binary message")
+        message = self._mask(message)
         if '"error"' in message[:HEAD_CHARS]:
-            message = self._without_key(message)
             self._note_error(message)
         return message
 
@@ -195,10 +153,6 @@ class UpstreamLeg:
             return UpstreamExpired(detail=detail)
         return UpstreamRefused(detail=detail)
 
-    def _without_key(self, text: str) -> str:
-        """Return an error as it may be told: some servers quote the key that they were given."""
-        return text.replace(self._key.reveal(), "[hidden]") if self._key else text
-
     def _note_error(self, text: str) -> None:
         try:
             event = events.error_decoder.decode(text)
@@ -239,8 +193,8 @@ class Translator(Protocol):
 class TranslatingLeg(UpstreamLeg):
     """A leg whose far end speaks otherwise. It says and hears GA, as any leg."""
 
-    def __init__(self, socket: wire.WebSocket, key: Secret | None, translator: Translator) -> None:
-        super().__init__(socket, key)
+    def __init__(self, socket: wire.WebSocket, mask: Mask, translator: Translator) -> None:
+        super().__init__(socket, mask)
         self._translator = translator
         self._heard: deque[str] = deque()
 
@@ -287,21 +241,22 @@ class TranslatingLeg(UpstreamLeg):
             raise _unreadable(error) from None
 
 
-def _leg(target: Target, socket: wire.WebSocket, key: Secret | None) -> UpstreamLeg:
+def _leg(target: Target, socket: wire.WebSocket, mask: Mask) -> UpstreamLeg:
     profile = target.profile
     match profile.dialect:
         case "beta":
-            return TranslatingLeg(socket, key, BetaUpstream(profile.input_rate_hz, profile.output_rate_hz))
+            return TranslatingLeg(socket, mask, BetaUpstream(profile.input_rate_hz, profile.output_rate_hz))
         case "xai":
-            return TranslatingLeg(socket, key, XaiUpstream())
-    return UpstreamLeg(socket, key)
+            return TranslatingLeg(socket, mask, XaiUpstream())
+    return UpstreamLeg(socket, mask)
 
 
 @asynccontextmanager
 async def open_upstream(target: Target, config: Config, *, dial: Dial = dial) -> AsyncIterator[UpstreamLeg]:
     """Connect and upgrade; close on the way out, whatever happened, within the close deadline. Raises UpstreamError."""
     key = await target.credentials.current()
-    leg = _leg(target, await _connect(target, key, config, dial), key)
+    socket = await _connect(target, key, config, dial)
+    leg = _leg(target, socket, Mask([key, *config.tools.secrets]))
     try:
         yield leg
     finally:

@@ -34,6 +34,9 @@ Grant = Literal[
 ]
 """What a locked client may be permitted. The model is not among it: no session can change it once it is connected."""
 
+NAMED_CHOICES = ("auto", "none", "required")
+"""Values of `tool_choice` that are words; any other is a function's name."""
+
 QUOTE_CHARS = 24
 """So much of the operator's words in a row is a quotation, and no accident."""
 

@@ -77,11 +77,15 @@ def test_the_config_flag_beats_its_variable(tmp_path: Path) -> None:
 def test_every_field_can_be_set_by_its_variable(field: str, tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("hello")
+    tools = tmp_path / "tools.json"
+    tools.write_text("[]")
     samples = {
         "allow_origin": "https://a.example",
         "upstream": "simulator",
         "instructions_file": str(prompt),
+        "tools_file": str(tools),
         "upstream_lacks": "",
+        "client_may": "",
     }
     text = samples.get(field, str(getattr(Config(), field)))
     assert getattr(load({}, {variable(field): text}), field) is not None
@@ -169,7 +173,7 @@ def test_a_prompt_file_that_cannot_be_a_prompt_is_refused(tmp_path: Path, conten
         ({"RELAY_SEND_DEADLINE_S": "inf"}, "RELAY_SEND_DEADLINE_S: expected a number"),
         ({"RELAY_CLOSE_DEADLINE_S": "0"}, "RELAY_CLOSE_DEADLINE_S: expected a number from 0.05"),
         ({"RELAY_LOG_FORMAT": "xml"}, "RELAY_LOG_FORMAT: expected one of text, json"),
-        ({"RELAY_TURN_DETECTION": "semantic"}, "RELAY_TURN_DETECTION: expected one of server_vad, none"),
+        ({"RELAY_TURN_DETECTION": "semantic"}, "RELAY_TURN_DETECTION: expected one of server_vad, semantic_vad, none"),
         ({"RELAY_MODEL": "two words"}, "RELAY_MODEL: expected a short text without spaces"),
         ({"RELAY_MODEL": "a\nb"}, "RELAY_MODEL: "),
         ({"RELAY_VOICE": "a b"}, "RELAY_VOICE: "),
@@ -533,6 +537,8 @@ def test_a_name_says_its_unit(field: str) -> None:
         "max_connections_per_address",
         "connects_per_s_per_address",
         "max_tokens",
+        "max_output_tokens",
+        "speed",
         "vad_threshold",
         "simulator_seed",
     }

@@ -17,6 +17,7 @@ from relay.config import Config, Secret
 from relay.core.beta_upstream import BetaUpstream
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
+from relay.mask import Mask
 from relay.upstream import COMPLAINT_S, TranslatingLeg
 from tests.peers import FakeUpstream
 from tests.session.rig import CANARY_KEY, CANARY_PROMPT, START, Language, Rig, delta_event, open_rig, samples
@@ -376,7 +377,7 @@ def _socket(stream: trio.abc.Stream) -> wire.WebSocket:
 async def test_each_of_several_events_that_come_of_one_is_a_checkpoint(autojump_clock: MockClock) -> None:
     near, far = trio.testing.memory_stream_pair()
     async with near, far:
-        leg = TranslatingLeg(_socket(near), None, BetaUpstream())
+        leg = TranslatingLeg(_socket(near), Mask([]), BetaUpstream())
         await FakeUpstream(far).send_json(event("conversation.item.created", item=HEARD, previous_item_id=None))
         for kind in ("added", "done"):
             with assert_checkpoints():
