@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from relay.addresses import network_of
 from relay.config import Config
 from relay.core.public import public_session
 from relay.limits import tightened, too_wide
@@ -110,10 +111,11 @@ class WrongTokens:
         if minute != self._minute:
             self._minute = minute
             self._tries.clear()
-        if peer not in self._tries and len(self._tries) >= MOST_ADDRESSES:
+        network = network_of(peer)
+        if network not in self._tries and len(self._tries) >= MOST_ADDRESSES:
             return True
-        self._tries[peer] += 1
-        return self._tries[peer] > WRONG_TOKENS_PER_MINUTE
+        self._tries[network] += 1
+        return self._tries[network] > WRONG_TOKENS_PER_MINUTE
 
 
 class TicketOffice:

@@ -424,7 +424,7 @@ def test_wrong_tokens_from_many_addresses_are_counted_in_bounded_memory() -> Non
     desk = office()
     for number in range(2_000):
         with pytest.raises(ApiError) as refused:
-            desk.check_token("wrong", f"2001:db8::{number:x}", NOW_S)
+            desk.check_token("wrong", f"2001:db8:0:{number:x}::1", NOW_S)
     assert refused.value.status == 429
     assert len(desk._wrong._tries) == 1_024
 
