@@ -88,7 +88,7 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
             ticket = door.admit(_knock(), time.time())
         except RelayError as error:
             return _refused(error)
-        return await _voice_session(_bound(services, ticket))
+        return await _voice_session(_bound(services, ticket), ticket.id if ticket else None)
 
     @app.after_request
     async def secure(response: Response) -> Response:
@@ -147,7 +147,7 @@ def _bound(services: Services, ticket: Ticket | None) -> Services:
     return replace(services, config=config, target=replace(services.target, user=ticket.user))
 
 
-async def _voice_session(services: Services) -> Response | None:
+async def _voice_session(services: Services, ticket_id: str | None) -> Response | None:
     """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
     connection = _connection(websocket)
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
@@ -161,7 +161,7 @@ async def _voice_session(services: Services) -> Response | None:
             socket = wire.WebSocket(
                 connection.detach(), role="server", limits=browser_limits(config), subprotocol=subprotocol
             )
-            log.info("session.started", session=session_id, peer=connection.peer, language=language)
+            log.info("session.started", session=session_id, peer=connection.peer, language=language, ticket=ticket_id)
             await Session(session_id, BrowserLeg(socket), client, services).run()
     finally:
         connection.release()

@@ -107,7 +107,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(command: str) -> None:
 
 
 def test_a_host_that_is_not_here_is_one_line_and_exit_code_1() -> None:
-    limits = {"RELAY_MAX_SESSION_S": "900", "RELAY_MAX_USD": "1"}
+    limits = {"RELAY_MAX_SESSION_S": "900", "RELAY_MAX_USD": "1", "RELAY_TICKETS": "off"}
     done = run_relay("serve", "--host", "192.0.2.1", "--allow-origin", "https://a.example", "--port", "0", env=limits)
     assert done.code == 1
     assert done.stderr.startswith("relay: --host: cannot listen on 192.0.2.1: ")

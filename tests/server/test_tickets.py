@@ -56,6 +56,11 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
+def log_line(relay: RelayProcess, event: str) -> str:
+    """Give the first line of the log with this event."""
+    return next(line for line in relay.stderr.splitlines() if event in line)
+
+
 @asynccontextmanager
 async def session(relay: RelayProcess, *offered: str, bearer: str = "", origin: str = "") -> Any:
     """Open a session over trio-websocket."""
@@ -193,6 +198,8 @@ def test_a_ticket_opens_nothing_after_a_restart() -> None:
     with relay_process(env=ENV) as before:
         used, unused = ticket(before), ticket(before)
         assert status(knock(before, bearer=used)) == 101
+        made, started = log_line(before, "ticket.made"), log_line(before, "session.started")
+        assert started.rpartition("ticket=")[2] in made, "the log must say which ticket a session came with"
     with relay_process(env=ENV) as after:
         assert [status(knock(after, bearer=text)) for text in (used, unused)] == [401, 401]
         assert status(knock(after, bearer=ticket(after))) == 101
