@@ -57,8 +57,12 @@ def status(answer: bytes) -> int:
 
 
 def log_line(relay: RelayProcess, event: str) -> str:
-    """Give the first line of the log with this event."""
-    return next(line for line in relay.stderr.splitlines() if event in line)
+    """Wait for the first line of the log with this event."""
+    ends_s = time.monotonic() + 10
+    while not (found := [line for line in relay.stderr.splitlines() if event in line]):
+        assert time.monotonic() < ends_s, relay.stderr
+        time.sleep(0.01)
+    return found[0]
 
 
 @asynccontextmanager
@@ -220,7 +224,7 @@ async def test_the_upstream_learns_a_stable_hash_of_the_user_and_never_the_name(
     with relay_process(env=ENV) as relay, trio.fail_after(20):
         for grant in ({"user": USER}, {"user": USER}, {"user": "another"}, {}):
             async with session(relay, bearer=ticket(relay, **grant)) as opened:
-                await first_event(opened)
+                await first_event(opened)  # the upstream has been asked
         lines = [line for line in relay.stderr.splitlines() if "simulator.connected" in line]
         seen = [line.rpartition("safety_identifier=")[2].strip('"') for line in lines]
         assert len(seen[0]) == 64
