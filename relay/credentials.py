@@ -14,6 +14,7 @@ is a secret: neither it nor any error shows a word of it, and the log knows the 
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import time
@@ -42,7 +43,8 @@ UNKNOWN_LIFE_S = REFRESH_AHEAD_S + 300.0
 RETRY_S = 10.0
 """After a failure while the old token holds: so long nobody tries again."""
 
-TOKEN_CHARS = 16_384
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}")
+"""RFC 6750's bearer token, and no longer than a header may be."""
 
 _log = log.get_logger(__name__)
 
@@ -172,7 +174,7 @@ def _token_in(output: bytes, now_s: float) -> Token:
         except (msgspec.DecodeError, RecursionError):
             raise UpstreamNoToken(detail="upstream_token_command printed broken JSON") from None
     token = found.get("accessToken") or found.get("access_token")
-    if not isinstance(token, str) or not 0 < len(token) <= TOKEN_CHARS or not all("!" <= one <= "~" for one in token):
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise UpstreamNoToken(detail="upstream_token_command printed neither a token nor JSON with accessToken")
     return Token(Secret(token), _expiry_s(found, now_s))
 

@@ -48,7 +48,6 @@ class _Appended(msgspec.Struct):
 
 
 _fields_decoder = msgspec.json.Decoder(_Fields)
-_id_decoder = msgspec.json.Decoder(str)
 _append_decoder = msgspec.json.Decoder(_Appended)
 _encoder = msgspec.json.Encoder()
 
@@ -171,8 +170,8 @@ class _Down:
         done = events.audio_done_decoder.decode(text)
         if (done.item_id, done.content_index) != self._item:
             return [text]
-        last_id = _id_decoder.decode(self._fields.get("event_id", msgspec.Raw(b'"event"')))
-        self._fields["event_id"] = msgspec.Raw(_encoder.encode(f"{last_id}_end"))
+        last_id = msgspec.json.decode(self._fields.get("event_id", msgspec.Raw(b"null")))
+        self._fields["event_id"] = msgspec.Raw(_encoder.encode(f"{last_id or 'event'}_end"))
         told = self._event(self._downlink.finish())
         self._item, self._fields = None, {}
         return [told, text]

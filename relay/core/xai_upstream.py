@@ -79,7 +79,10 @@ class XaiUpstream:
 
     def _transcribe(self, text: str) -> list[str]:
         """Say what is new in a transcript. One that takes words back waits for its end, which has them all."""
-        event = msgspec.json.decode(text, type=_Updated)
+        try:
+            event = msgspec.json.decode(text, type=_Updated)
+        except msgspec.ValidationError:
+            return []  # of another shape: the end has all the words
         item_id, before = self._heard if self._heard[0] == event.item_id else (event.item_id, "")
         if not event.transcript.startswith(before) or event.transcript == before:
             return []

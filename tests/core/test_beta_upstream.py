@@ -70,3 +70,61 @@ def test_the_events_above_are_all_there_are() -> None:
     may_be_said = {*messages.OpenAIMessage.__args__, *messages.RelayV1Message.__args__}
     own = {*messages.Control.__args__, messages.Append}
     assert {type(event) for event in EVENTS} == may_be_said - own
+
+
+# Formats
+
+
+PCM = {"type": "audio/pcm", "rate": 24_000}
+HEARD_AT_16_KHZ = {"type": "audio/pcm", "rate": 16_000}
+UPDATE = {
+    "type": "session.update",
+    "session": {"type": "realtime", "audio": {"input": {"format": HEARD_AT_16_KHZ}, "output": {"format": PCM}}},
+}
+NEWER = {"input": {"type": "pcm", "sample_rate": 16_000}, "output": {"type": "pcm", "sample_rate": 24_000}}
+
+
+def formats_in(text: str) -> Any:
+    audio = json.loads(text)["session"]["audio"]
+    return audio["input"]["format"], audio["output"]["format"]
+
+
+@pytest.mark.parametrize("told", [{}, {"output_audio_format": "pcm24"}, {"input_audio_format": "pcm"}])
+def test_an_update_repeats_the_names_that_the_upstream_has_for_pcm(told: dict[str, str]) -> None:
+    upstream = BetaUpstream(16_000, 24_000)
+    upstream.down(json.dumps({"type": "session.created", "session": told}))
+    (text,) = upstream.up(json.dumps(UPDATE))
+    assert json.loads(text)["session"] == {"input_audio_format": "pcm16", "output_audio_format": "pcm16"} | told
+
+
+def test_an_update_names_the_rates_where_the_upstream_does() -> None:
+    upstream = BetaUpstream(16_000, 24_000)
+    audio = {side: {"format": written} for side, written in NEWER.items()}
+    (created,) = upstream.down(json.dumps({"type": "session.created", "session": {"audio": audio}}))
+    assert formats_in(created) == (HEARD_AT_16_KHZ, PCM)
+    (text,) = upstream.up(json.dumps(UPDATE))
+    assert json.loads(text)["session"] == {"audio": audio}
+
+
+@pytest.mark.parametrize("name", ["pcm16", "pcm24", "pcm"])
+def test_a_session_shows_the_rates_that_a_name_means_at_this_upstream(name: str) -> None:
+    session = {"input_audio_format": "pcm16", "output_audio_format": name}
+    for kind in ("session.created", "session.updated"):
+        (text,) = BetaUpstream(16_000, 24_000).down(json.dumps({"type": kind, "session": session}))
+        assert formats_in(text) == (HEARD_AT_16_KHZ, PCM)
+
+
+def test_a_format_that_is_no_pcm_is_left_as_the_client_wrote_it() -> None:
+    upstream = BetaUpstream()
+    upstream.down(json.dumps({"type": "session.created", "session": {"input_audio_format": "pcm"}}))
+    update = {"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}}
+    (text,) = upstream.up(json.dumps(update))
+    assert json.loads(text)["session"] == {"input_audio_format": "g711_ulaw"}
+
+
+@pytest.mark.parametrize(
+    "session", [None, 1, [], {"audio": 1}, {"audio": {"input": 1, "x": None}}, {"audio": {"input": {"format": 1}}}]
+)
+def test_a_session_of_another_shape_is_passed_on(session: Any) -> None:
+    (text,) = BetaUpstream().down(json.dumps({"type": "session.created", "session": session}))
+    assert json.loads(text)["type"] == "session.created"
