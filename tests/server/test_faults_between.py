@@ -35,6 +35,7 @@ QUICK = {
     "RELAY_COOLDOWN_BASE_S": "0.05",
     "RELAY_COOLDOWN_MAX_S": "0.05",
 }
+PATIENT_BUT_FOR_SENDS = {"RELAY_SEND_DEADLINE_S": "1"}
 SOON_S = 5.0
 """For what is promised within 1 or 2 s: a machine may be busy."""
 
@@ -55,8 +56,9 @@ async def ask(browser: FakeBrowser) -> float:
 
 async def flood(upstream: FakeUpstream) -> None:
     """Send events of 16 KiB for as long as somebody takes them."""
+    ids = {"event_id": "e", "response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
     while True:
-        await upstream.send_json({"type": "noise", "padding": "x" * 16_384})
+        await upstream.send_json({"type": "response.output_audio_transcript.delta", **ids, "delta": "x" * 16_384})
 
 
 async def test_a_browser_that_does_not_read_loses_its_session_and_others_notice_nothing() -> None:
@@ -66,12 +68,13 @@ async def test_a_browser_that_does_not_read_loses_its_session_and_others_notice_
         await (flood(upstream) if next(floods) else answer_typed_text(upstream))
 
     async with open_upstream_server(play) as url:
-        with relay_process("--upstream", url, env=QUICK) as relay, trio.fail_after(40):
+        with relay_process("--upstream", url, env=PATIENT_BUT_FOR_SENDS) as relay, trio.fail_after(40):
             before, memory_before = open_files(relay), memory_bytes(relay)
             async with open_browser(relay, protocol="realtime"), open_browser(relay) as other:
                 await start(other)
                 while "relay_client_timeout" not in ended(relay):  # the first one is never read from
                     assert await ask(other) < UNNOTICED_S
+                assert "did not read for 1 s" in relay.stderr
                 assert memory_bytes(relay) - memory_before < 16 * 2**20
             await settle(relay, before)
 
@@ -181,7 +184,7 @@ async def test_an_upstream_that_floods_costs_no_memory_and_nobody_elses_time() -
             await trio.sleep(0.01)
 
     async with open_upstream_server(play) as url:
-        with relay_process("--upstream", url, env={**QUICK, "RELAY_SILENCE_DEADLINE_S": "30"}) as relay:
+        with relay_process("--upstream", url, env={"RELAY_SEND_DEADLINE_S": "30"}) as relay:
             with trio.fail_after(30):
                 memory_before = memory_bytes(relay)
                 async with open_browser(relay, protocol="realtime") as flooded, open_browser(relay) as other:
