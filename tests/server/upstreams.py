@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import trio
@@ -39,10 +40,11 @@ async def listen(upstream: FakeUpstream) -> None:
 
 async def answer_typed_text(upstream: FakeUpstream) -> None:
     """Answer each `response.create` with an empty response."""
-    while True:
-        if (await upstream.receive_json())["type"] == "response.create":
-            for kind in ("response.created", "response.done"):
-                await upstream.send_json({"type": kind, "event_id": "e", "response": {"id": "resp_1"}})
+    for number in count():
+        while (await upstream.receive_json())["type"] != "response.create":
+            pass
+        for kind in ("response.created", "response.done"):
+            await upstream.send_json({"type": kind, "event_id": "e", "response": {"id": f"resp_{number}"}})
 
 
 @asynccontextmanager
