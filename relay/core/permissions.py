@@ -93,6 +93,10 @@ class Permissions:
         """Whether the client is trusted."""
         return self.preset == "open"
 
+    def permits(self, grant: Grant) -> bool:
+        """Whether the client may set this."""
+        return self.is_open or grant in self.may
+
     @property
     def tools(self) -> list[dict[str, Any]]:
         """The operator's tools."""

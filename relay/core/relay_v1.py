@@ -240,15 +240,15 @@ class RelayV1:
         told = Decision() if kind == events.AUDIO_DELTA or shown is None else Decision(browser=[shown])
         if kind == events.SESSION_UPDATED and shown is not None:
             self._session = msgspec.json.decode(shown).get("session")
-            self._note_turn_detection(text)
+            self._note_turn_detection(self._session)
         return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text, delta))
 
-    def _note_turn_detection(self, text: str) -> None:
+    def _note_turn_detection(self, session: Any) -> None:
         """A client that may set it decides whether speech interrupts."""
-        place = ("session", "audio", "input", "turn_detection")
-        told = take(msgspec.json.decode(text), place, MISSING)
-        if self._audio is not None and (told is None or isinstance(told, dict)):
-            self._audio.conversation.interrupts = told is not None and told.get("interrupt_response") is not False
+        told = take(session, ("audio", "input", "turn_detection"), MISSING)
+        if self._audio is None or not self._settings.permissions.permits("turn_detection") or told is MISSING:
+            return
+        self._audio.conversation.interrupts = take(told, ("interrupt_response",), told is not None) is not False
 
     def _levels(self, audio: _Audio, now_s: float) -> Decision:
         """Look at the levels ten times a second: for the meters, and for a microphone that sends only zeros."""
