@@ -28,7 +28,7 @@ from relay.core.relay_v1 import RelayV1
 from relay.detach import STATE_KEY, DetachableStream
 from relay.door import OPENAI, RELAY_V1, STATUS, Door, Knock, bearer
 from relay.errors import RelayError
-from relay.limits import client_settings, tightened
+from relay.limits import bound_by, client_settings
 from relay.log import get_logger
 from relay.page import INDEX, load_page, serve_file
 from relay.session import Services, Session
@@ -143,8 +143,8 @@ def _bound(services: Services, ticket: Ticket | None) -> Services:
     """Return what a session gets whose client came with `ticket`."""
     if ticket is None:
         return services
-    config = tightened(services.config, ticket.limits)
-    return replace(services, config=config, target=replace(services.target, user=ticket.user))
+    target = replace(services.target, user=ticket.user)
+    return replace(services, config=bound_by(ticket, services.config), target=target)
 
 
 async def _voice_session(services: Services, ticket_id: str | None) -> Response | None:

@@ -21,10 +21,12 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from relay.addresses import network_of
 from relay.config import Config
+from relay.core import permissions
 from relay.core.public import public_session
-from relay.limits import tightened, too_wide
+from relay.limits import bound_by, tightened, too_wide
 from relay.log import get_logger, redact
 from relay.operators_session import session_update
+from relay.prices import unpriced
 from relay.tickets import Ticket, TicketLimits, Tickets
 
 log = get_logger(__name__)
@@ -85,6 +87,8 @@ class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     uses: Annotated[int, Meta(ge=1, le=1_000)] | None = None
     limits: TicketLimits = TicketLimits()
+    policy: Literal["locked", "open"] | None = None
+    client_may: Annotated[tuple[permissions.Grant, ...], Meta(max_length=50)] | None = None
 
 
 class SecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,6 +157,7 @@ class TicketOffice:
             uses=asked.relay.uses or self._config.ticket_uses,
             user=asked.relay.user or "",
             limits=asked.relay.limits,
+            **self._policy(asked.relay),
         )
         log.info("ticket.made", ticket=ticket.id, user=ticket.user[:8], expires_s=ticket.expires_s, uses=ticket.uses)
         if asked.session and asked.session.missed:
@@ -170,10 +175,23 @@ class TicketOffice:
             raise _wrong("relay.uses", f"at most {self._config.ticket_uses} (ticket_uses)")
         if name := too_wide(self._config, grant.limits):
             raise _wrong(f"relay.limits.{name}", f"at most {getattr(self._config, name):g}, as for every session here")
+        if unpriced(tightened(self._config, grant.limits)):
+            raise _wrong("relay.limits.max_usd", "what a session costs is not known here; limit max_tokens")
+        if grant.policy == "open" and grant.client_may:
+            raise _wrong("relay.client_may", "an open client may do all of this already")
+
+    def _policy(self, grant: Grant) -> dict[str, Any]:
+        """Return what the ticket says of policy: nothing, or both settings."""
+        if grant.policy is None and grant.client_may is None:
+            return {}
+        may = grant.client_may
+        if may is None:
+            may = self._config.client_may if grant.policy == "locked" else ()
+        return {"policy": grant.policy or "locked", "client_may": tuple(sorted(set(may)))}
 
     def _session(self, ticket: Ticket) -> dict[str, Any]:
         """Return the session as its holder will see it: the operator's, without words or tools."""
-        config = tightened(self._config, ticket.limits)
+        config = bound_by(ticket, self._config)
         session = session_update(config)["session"]
         return {
             "id": f"sess_{ticket.id}",

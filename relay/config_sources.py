@@ -23,7 +23,7 @@ from relay.config_tools import FILE_LIMIT_BYTES as TOOLS_LIMIT_BYTES
 from relay.config_tools import names, read_tools
 from relay.core.permissions import NAMED_CHOICES
 from relay.errors import ConfigError
-from relay.prices import price_table
+from relay.prices import price_table, unpriced
 
 INSTRUCTIONS_LIMIT_BYTES = 65_536  # 16,384 tokens, which is what the API takes, at about 4 bytes each
 FILE_LIMIT_BYTES = 1_048_576
@@ -185,7 +185,7 @@ def _check_together(config: Config, given: _Layer) -> None:
         raise wrong("client_may", "an open client may do all of this already; leave it out, or say policy = locked")
     if config.tool_choice not in {*NAMED_CHOICES, *names(config.tools)}:
         raise wrong("tool_choice", "expected auto, none, required, or the name of a function in tools_file")
-    for name, model in _unpriced(config).items():
+    for name, model in unpriced(config).items():
         price = f"no price is known for {_printable(model)} as of {price_table().as_of}"
         raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
     for low, high in _ORDERED:
@@ -235,18 +235,6 @@ def _ticket_problem(config: Config) -> str:
         return ""
     why = "" if is_loopback(config.host) else f"{config.host} can be reached from outside; "
     return f'{why}set RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET, or tickets = "off" (docs/tickets.md)'
-
-
-def _unpriced(config: Config) -> dict[str, str]:
-    """Name the settings, and their models, whose price is not known although a limit in money is set."""
-    if not config.limits_money:
-        return {}
-    prices, unpriced = price_table(), {}
-    if prices.model(config.requested_model) is None:
-        unpriced["model"] = config.requested_model
-    if config.transcription_model and prices.transcription_usd(config.transcription_model, 0.0) is None:
-        unpriced["transcription_model"] = config.transcription_model
-    return unpriced
 
 
 def _is_openai_url(url: str) -> bool:

@@ -1,7 +1,7 @@
 """From the operator's settings to the account of one session, and to what its client's language must know.
 
 Rules: the core knows neither settings nor clocks, so both meet here, and nowhere else. What a ticket says makes limits
-tighter, never wider.
+tighter, never wider; what it says of policy holds instead of the settings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from relay.core.client import ClientSettings
 from relay.core.meter import Meter
 from relay.operators_session import permissions_for
 from relay.prices import price_table
-from relay.tickets import TicketLimits
+from relay.tickets import Ticket, TicketLimits
 
 
 def open_account(config: Config, *, now_s: float) -> Account:
@@ -48,12 +48,19 @@ def client_settings(session_id: str, config: Config) -> ClientSettings:
         turn_detection=config.turn_detection,
         lead_ms=config.lead_ms,
         lacks=profile.lacks,
-        permissions=permissions_for(config),
+        permissions=permissions_for(_without_limits(config)),  # sessions that differ by limits alone share them
     )
 
 
+def bound_by(ticket: Ticket, config: Config) -> Config:
+    """Return the settings of the session that a ticket opens."""
+    if ticket.policy:
+        config = msgspec.structs.replace(config, policy=ticket.policy, client_may=ticket.client_may)
+    return tightened(config, ticket.limits)
+
+
 def tightened(config: Config, limits: TicketLimits) -> Config:
-    """Return the settings of a session whose ticket has `limits`: of two limits the lower one holds."""
+    """Return `config` with `limits`: of two limits the lower one holds."""
     asked = {name: value for name, value in msgspec.structs.asdict(limits).items() if value}
     return msgspec.structs.replace(
         config, **{name: min(value, getattr(config, name) or value) for name, value in asked.items()}
@@ -64,3 +71,7 @@ def too_wide(config: Config, limits: TicketLimits) -> str:
     """Name the first of `limits` that is wider than the process's own, "" if none is."""
     names = msgspec.structs.asdict(limits)
     return next((name for name in names if getattr(limits, name) > (getattr(config, name) or math.inf)), "")
+
+
+def _without_limits(config: Config) -> Config:
+    return msgspec.structs.replace(config, **msgspec.structs.asdict(TicketLimits()))

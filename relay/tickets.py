@@ -22,7 +22,7 @@ import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 from heapq import heappop, heappush
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 from itsdangerous import Signer
@@ -30,6 +30,7 @@ from itsdangerous.encoding import base64_decode, base64_encode
 from msgspec import Meta
 
 from relay.config import Secret
+from relay.core.permissions import Grant
 from relay.errors import Overloaded, TicketRefused
 
 PREFIX = "ek_"
@@ -55,7 +56,10 @@ class TicketLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
 
 class Ticket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a ticket says. `user` is a keyed hash, "" for nobody in particular; times are Unix time."""
+    """What a ticket says. `user` is a keyed hash, "" for nobody in particular; times are Unix time.
+
+    `policy` and `client_may` take the place of the settings of these names, both or, if `policy` is "", neither.
+    """
 
     id: str
     made_s: float
@@ -63,6 +67,8 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     uses: int = 1
     user: str = ""
     limits: TicketLimits = TicketLimits()
+    policy: Literal["", "locked", "open"] = ""
+    client_may: tuple[Grant, ...] = ()
 
 
 class Tickets:
@@ -77,17 +83,17 @@ class Tickets:
         self._used: dict[str, int] = {}
         self._expiries: list[tuple[int, str]] = []
 
-    def make(
-        self, now_s: float, *, life_s: int, uses: int = 1, user: str = "", limits: TicketLimits | None = None
-    ) -> tuple[str, Ticket]:
-        """Make a ticket for `user`, whose name does not leave this function; return its text and what it says."""
+    def make(self, now_s: float, *, life_s: int, user: str = "", **more: Any) -> tuple[str, Ticket]:
+        """Make a ticket for `user`, whose name does not leave this function; return its text and what it says.
+
+        `more` are the other fields of a Ticket.
+        """
         ticket = Ticket(
             id=secrets.token_urlsafe(12),
             made_s=now_s,
             expires_s=int(now_s) + life_s,
-            uses=uses,
             user=self._hash(user) if user else "",
-            limits=limits or TicketLimits(),
+            **more,
         )
         payload = base64_encode(msgspec.json.encode(ticket))
         return PREFIX + self._signers[0].sign(payload).decode("ascii"), ticket

@@ -17,8 +17,8 @@ ALLOWED = {
     "config_tools": {"config", "core"},
     "config_profile": {"addresses", "config", "profiles"},
     "config_sources": {"addresses", "config", "config_profile", "config_tools", "core", "errors", "prices"},
-    "prices": {"core"},
-    "tickets": LEAVES,
+    "prices": {"config", "core"},
+    "tickets": LEAVES | {"core"},
     "limits": LEAVES | {"core", "operators_session", "prices", "tickets"},
     "mask": {"config"},
     "operators_session": {"config", "core", "profiles"},
@@ -37,7 +37,7 @@ ALLOWED = {
     "session": LEAVES | {"browser", "upstream", "target", "admission", "core", "limits", "operators_session"},
     "page": LEAVES,
     "door": LEAVES | {"admission", "tickets"},
-    "client_secrets": LEAVES | {"core", "limits", "operators_session", "tickets"},
+    "client_secrets": LEAVES | {"core", "limits", "prices", "operators_session", "tickets"},
     "app": LEAVES
     | {"client_secrets", "door", "limits", "page", "tickets"}
     | {"session", "browser", "admission", "detach", "wire", "core"},

@@ -82,8 +82,15 @@ async def session(relay: RelayProcess, *offered: str, bearer: str = "", origin: 
         await trio.aclose_forcefully(stream)
 
 
-async def first_event(socket: WebSocketConnection) -> dict[str, Any]:
+async def next_event(socket: WebSocketConnection) -> dict[str, Any]:
     event: dict[str, Any] = json.loads(await socket.get_message())
+    return event
+
+
+async def until(socket: WebSocketConnection, kind: str) -> dict[str, Any]:
+    """Listen until an event of this type comes."""
+    while (event := await next_event(socket))["type"] != kind:
+        pass
     return event
 
 
@@ -163,7 +170,7 @@ def test_where_tickets_are_not_set_up_none_are_made() -> None:
 async def test_a_program_comes_in_with_its_ticket_as_bearer_and_needs_no_origin(relay: RelayProcess) -> None:
     with trio.fail_after(10):
         async with session(relay, bearer=ticket(relay)) as opened:
-            assert (await first_event(opened))["type"] == "session.created"
+            assert (await next_event(opened))["type"] == "session.created"
 
 
 @pytest.mark.parametrize("language", ["realtime", "relay.v1"])
@@ -220,11 +227,28 @@ async def test_a_limit_in_the_ticket_ends_its_session(relay: RelayProcess) -> No
             assert await close_code(opened) == 4601
 
 
+@pytest.mark.parametrize(
+    ("grant", "voice", "prompt"),
+    [({}, "marin", None), ({"client_may": ["voice"]}, "cedar", None), ({"policy": "open"}, "cedar", "Be a pirate.")],
+)
+async def test_a_ticket_says_what_its_client_may_set(
+    relay: RelayProcess, grant: dict[str, object], voice: str, prompt: str | None
+) -> None:
+    asked = {"type": "realtime", "instructions": "Be a pirate.", "audio": {"output": {"voice": "cedar"}}}
+    with trio.fail_after(10):
+        async with session(relay, bearer=ticket(relay, **grant)) as opened:
+            await until(opened, "session.updated")
+            await opened.send_message(json.dumps({"type": "session.update", "session": asked}))
+            told = (await until(opened, "session.updated"))["session"]
+    assert told["audio"]["output"]["voice"] == voice
+    assert told.get("instructions") == prompt
+
+
 async def test_the_upstream_learns_a_stable_hash_of_the_user_and_never_the_name() -> None:
     with relay_process(env=ENV) as relay, trio.fail_after(20):
         for grant in ({"user": USER}, {"user": USER}, {"user": "another"}, {}):
             async with session(relay, bearer=ticket(relay, **grant)) as opened:
-                await first_event(opened)  # the upstream has been asked
+                await next_event(opened)  # the upstream has been asked
         lines = [line for line in relay.stderr.splitlines() if "simulator.connected" in line]
         seen = [line.rpartition("safety_identifier=")[2].strip('"') for line in lines]
         assert len(seen[0]) == 64

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -18,10 +19,11 @@ from relay.addresses import parse_upstream
 from relay.admission import Admission
 from relay.client_secrets import ApiError, TicketOffice
 from relay.config import Config, Secret
+from relay.core.permissions import Grant
 from relay.credentials import StaticKey
 from relay.door import KEY_SUBPROTOCOL, Door, Knock
 from relay.errors import AddressLimit, BadRequest, OriginRefused, Overloaded, RelayError, ShuttingDown, TicketRefused
-from relay.limits import tightened, too_wide
+from relay.limits import bound_by, client_settings, tightened, too_wide
 from relay.profiles import PROFILES
 from relay.target import Target
 from relay.tickets import EXPIRED, FORGED, OLD, USED, Ticket, TicketLimits, Tickets
@@ -339,6 +341,49 @@ def test_a_limit_that_would_be_wider_than_the_processs_is_named() -> None:
     assert too_wide(config, TicketLimits(max_session_s=900.0, max_tokens=10**9)) == ""
 
 
+def test_a_limit_in_money_is_refused_where_no_price_is_known() -> None:
+    assert problem({"relay": {"limits": {"max_usd": 1}}}, model="no-such-model") == (400, "relay.limits.max_usd")
+
+
+# Policy that a ticket carries
+
+
+@pytest.mark.parametrize(
+    ("grant", "process", "expected"),
+    [
+        ({}, ("locked", ("voice",)), ("locked", ("voice",))),
+        ({}, ("open", ()), ("open", ())),
+        ({"policy": "open"}, ("locked", ("voice",)), ("open", ())),
+        ({"policy": "locked"}, ("open", ()), ("locked", ())),
+        ({"policy": "locked"}, ("locked", ("voice",)), ("locked", ("voice",))),
+        ({"client_may": []}, ("locked", ("voice",)), ("locked", ())),
+        ({"client_may": ["tools", "speed", "tools"]}, ("open", ()), ("locked", ("speed", "tools"))),
+    ],
+)
+def test_a_ticket_says_what_its_client_may_do_or_leaves_it_to_the_settings(
+    grant: dict[str, object], process: tuple[str, tuple[str, ...]], expected: tuple[str, tuple[str, ...]]
+) -> None:
+    settings: dict[str, Any] = {"policy": process[0], "client_may": process[1]}
+    config = Config(server_token=TOKEN, ticket_secret=SECRETS, **settings)
+    held = tickets()
+    answer = TicketOffice(config, held).answer(json.dumps({"relay": grant}).encode(), NOW_S)
+    session = bound_by(held.read(answer["value"], NOW_S), config)
+    assert (session.policy, session.client_may) == expected
+
+
+def test_a_ticket_that_permits_everything_by_name_is_not_too_long_to_be_read() -> None:
+    config = Config(server_token=TOKEN, ticket_secret=SECRETS)
+    held, every = tickets(), list(get_args(Grant))
+    body = {"relay": {"user": "x" * 256, "client_may": every, "limits": {"max_session_s": 0.123456789012}}}
+    answer = TicketOffice(config, held).answer(json.dumps(body).encode(), NOW_S)
+    assert set(held.read(answer["value"], NOW_S).client_may) == set(every)
+
+
+def test_sessions_that_differ_by_limits_alone_share_what_is_made_of_the_prompt() -> None:
+    one, other = (tightened(Config(), TicketLimits(max_tokens=tokens)) for tokens in (1, 2))
+    assert client_settings("a", one).permissions is client_settings("b", other).permissions
+
+
 # The user
 
 
@@ -375,6 +420,8 @@ def problem(body: object, **settings: object) -> tuple[int, str | None]:
         ({"relay": {"limits": {"max_session_s": 901}}}, "relay.limits.max_session_s"),
         ({"relay": {"limits": {"max_session_s": -1}}}, "relay.limits.max_session_s"),
         ({"relay": {"limits": {"max_sessions": 1}}}, "relay.limits.max_sessions"),
+        ({"relay": {"policy": "open", "client_may": ["voice"]}}, "relay.client_may"),
+        ({"relay": {"policy": "ajar"}}, "relay.policy"), ({"relay": {"client_may": ["keys"]}}, "relay.client_may[0]"),
         ({"relay": {"nothing": 1}}, "relay.nothing"), ({"nothing": 1}, "nothing"),
         ({"expires_after": {"seconds": 9}}, "expires_after.seconds"),
         ({"expires_after": {"seconds": 7201}}, "expires_after.seconds"),
