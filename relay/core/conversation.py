@@ -111,8 +111,8 @@ class Conversation:
     def interrupt(self) -> Decision:
         """The client asks for silence: cancel the running response, cut what is unheard."""
         decision = Decision()
-        is_running = self._turns.active is not None and self._turns.active not in self._interrupted
-        if is_running and CANCEL not in self._lacks and self._turns.may_cancel():
+        is_interrupted = self._turns.active in self._interrupted
+        if not is_interrupted and CANCEL not in self._lacks and self._turns.may_cancel():
             decision.upstream.append(encode({"type": "response.cancel"}))
         self._interrupt_response()
         return decision.then(self._cut("client"))

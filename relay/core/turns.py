@@ -45,6 +45,7 @@ class _Heard(msgspec.Struct):
 
     item_id: Any = None
     call_id: Any = None
+    response_id: Any = None
     audio_end_ms: Any = None
     item: msgspec.Raw = _ABSENT
     response: msgspec.Raw = _ABSENT
@@ -138,6 +139,10 @@ class Turns:
             if isinstance(item, dict) and item.get("type") == "function_call":
                 self._items.called(item.get("call_id"))
 
+    def _output_item(self, heard: _Heard) -> None:
+        is_outside = self._responses.is_outside(name(heard.response_id))
+        (self._items.outside if is_outside else self._items.mentioned)(_object(heard.item))
+
     def _item_deleted(self, heard: _Heard) -> None:
         self._items.deleted(name(heard.item_id))
 
@@ -185,8 +190,8 @@ _HEAR: Mapping[str, Callable[[Turns, _Heard], None]] = {
     "conversation.item.retrieved": lambda turns, heard: turns._items.there(_object(heard.item)),
     "conversation.item.deleted": Turns._item_deleted,
     events.TRUNCATED: Turns._item_truncated,
-    "response.output_item.added": lambda turns, heard: turns._items.mentioned(_object(heard.item)),
-    "response.output_item.done": lambda turns, heard: turns._items.mentioned(_object(heard.item)),
+    "response.output_item.added": Turns._output_item,
+    "response.output_item.done": Turns._output_item,
     "response.function_call_arguments.done": lambda turns, heard: turns._items.called(heard.call_id),
     events.SPEECH_STARTED: lambda turns, heard: turns._items.mentioned({"id": heard.item_id}),
     events.SPEECH_STOPPED: lambda turns, heard: turns._buffer.speech_stopped(heard.audio_end_ms),

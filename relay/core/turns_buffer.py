@@ -1,12 +1,12 @@
 """How much audio the upstream's input buffer holds at most: what was appended and is in no turn yet.
 
 Rules: it is an upper bound, so that only a commit is refused that would surely be empty. A request counts from when it
-goes up, because the upstream takes them in order. Under server VAD the upstream commits by itself, and says up to which
-millisecond; what came later is the next turn's.
+goes up, because the upstream takes them in order. Under server VAD the upstream commits by itself, right after it said
+that speech stopped and at which millisecond; what came later is the next turn's.
 
-Audio that is dropped as stale on its way up is not taken off. What is dropped is the oldest of two seconds
-(uplink_queue.py), and this counts the newest, so 100 ms of it always get there; and what is dropped may lie before a
-commit that waits in the same queue, which is then found empty by the upstream alone.
+Audio that is dropped as stale on its way up is not taken off. It is always the oldest that waits (uplink_queue.py),
+and what is counted here is the newest, so of a long enough turn enough gets there. What is dropped later may lie before
+a commit that waits in the same queue; then the upstream finds the turn empty, and says so.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class InputBuffer:
     def __init__(self) -> None:
         self._held_ms = 0.0
         self._written_ms = 0.0
-        self._spoken_to_ms: int | None = None
+        self._is_spoken = False
+        self._spoken_to_ms = 0.0
+        self._taken_to_ms = 0.0
         self._waiting: deque[_Request] = deque(maxlen=MAX_WAITING)
 
     def append(self, audio_ms: float) -> None:
@@ -62,15 +64,17 @@ class InputBuffer:
 
     def speech_stopped(self, audio_end_ms: object) -> None:
         """The upstream heard the end of a turn, at this millisecond of all audio that was ever appended."""
-        self._spoken_to_ms = audio_end_ms if isinstance(audio_end_ms, int) else None
+        self._is_spoken = True
+        self._spoken_to_ms = float(audio_end_ms) if isinstance(audio_end_ms, int) else 0.0
 
     def committed(self) -> None:
         """The upstream took a turn: the one that a client ended, or one that it found by itself."""
-        if self._answered(COMMIT):
+        if not self._is_spoken:
+            self._answered(COMMIT)
             return
-        if self._spoken_to_ms is not None:
-            self._held_ms = min(self._held_ms, max(0.0, self._written_ms - self._spoken_to_ms))
-        self._spoken_to_ms = None
+        self._is_spoken = False
+        self._taken_to_ms = max(self._taken_to_ms, min(self._spoken_to_ms, self._written_ms))
+        self._hold(self._held_ms)
 
     def cleared(self) -> None:
         """The upstream forgot what was in the buffer."""
@@ -80,14 +84,17 @@ class InputBuffer:
         """The upstream refused something: what a refused request would have taken is still there."""
         for request in [each for each in self._waiting if failure.concerns(each.kind, each.event_id)]:
             self._waiting.remove(request)
-            self._held_ms += request.audio_ms
+            self._hold(self._held_ms + request.audio_ms)
+
+    def _hold(self, audio_ms: float) -> None:
+        """Hold so much, but no more than came after the upstream's last own turn."""
+        self._held_ms = min(audio_ms, self._written_ms - self._taken_to_ms)
 
     def _empty(self, kind: str, event_id: str | None) -> None:
         self._waiting.append(_Request(kind, event_id, self._held_ms))
         self._held_ms = 0.0
 
-    def _answered(self, kind: str) -> bool:
+    def _answered(self, kind: str) -> None:
         request = next((each for each in self._waiting if each.kind == kind), None)
         if request is not None:
             self._waiting.remove(request)
-        return request is not None

@@ -52,6 +52,7 @@ class _Item:
     kind: str = ""
     role: str = ""
     audio_ms: float | None = 0.0
+    has_sound: bool = False
     is_cut: bool = False
     is_done: bool = False
 
@@ -59,7 +60,7 @@ class _Item:
     def is_surely_silent(self) -> bool:
         """Whether there is no audio of the model in it, and none to come."""
         is_another = self.kind not in ("", "message") or self.role not in ("", "assistant")
-        return is_another or (self.is_done and self.audio_ms == 0.0)
+        return is_another or (self.is_done and not self.has_sound and self.audio_ms is not None)
 
 
 @dataclass(slots=True)
@@ -168,6 +169,12 @@ class Items:
         """An item is spoken of that may or may not be in the conversation."""
         self._told(item)
 
+    def outside(self, value: dict[str, Any]) -> None:
+        """An item is made outside the conversation."""
+        item = self._told(value)
+        if item is not None and item.is_there is None:
+            item.is_there = False
+
     def deleted(self, item_id: str) -> None:
         """An item was taken out."""
         item = self._items.get(item_id)
@@ -184,6 +191,7 @@ class Items:
     def audio(self, item_id: str, audio_ms: float | None) -> None:
         """Audio of an item came; None is a length that is not known."""
         item = self._items.get(item_id) or self._known(item_id, {})
+        item.has_sound = item.has_sound or audio_ms != 0.0
         item.audio_ms = None if item.audio_ms is None or audio_ms is None else item.audio_ms + audio_ms
 
     def called(self, call_id: object, item_id: object = None) -> None:
@@ -223,7 +231,7 @@ class Items:
         if call is None:
             return "this call was never made" if self._calls.surely_lacks(call_id) else None
         if self._is_gone(call.item_id):
-            return "this call was deleted"
+            return "this call is not in the conversation"
         return "this call was answered already" if call.is_answered and not self._is_gone(call.answer_id) else None
 
     def _is_gone(self, item_id: str) -> bool:

@@ -24,6 +24,9 @@ MAX_OUTSIDE = 64
 """Requests outside the conversation that are waited for; a session has a few at a time."""
 
 
+_State = Literal["active", "over", "outside", "outside, over"]
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     event_id: str | None
@@ -44,7 +47,7 @@ class Responses:
         self._asked: _Asked | None = None
         self._cancel: _Cancel | None = None
         self._outside: deque[str | None] = deque(maxlen=MAX_OUTSIDE)
-        self._known: Memory[Literal["active", "outside", "over"]] = Memory(MAX_RESPONSES)
+        self._known: Memory[_State] = Memory(MAX_RESPONSES)
 
     def ask(self, event_id: str | None, now_s: float) -> None:
         """A client asks for a response. Raises BadRequest if there is one."""
@@ -87,11 +90,18 @@ class Responses:
     def done(self, response_id: str) -> None:
         """A response ended, in whatever way."""
         known = self._known.get(response_id)
+        if known in ("outside", "outside, over"):
+            self._known.put(response_id, "outside, over")
+            return
         self._known.put(response_id, "over")
-        if known in ("outside", "over"):
+        if known == "over":
             return
         self._asked = None if self.active is None else self._asked
         self._end_active()
+
+    def is_outside(self, response_id: str) -> bool:
+        """Whether a response is known to be, or to have been, outside the conversation."""
+        return self._known.get(response_id) in ("outside", "outside, over")
 
     def failed(self, failure: Failure) -> None:
         """The upstream refused something."""

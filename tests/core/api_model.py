@@ -109,8 +109,8 @@ class ApiModel:
         return None
 
     def _is_open(self, call_id: str) -> bool:
-        values = [item.value for item in self.items.values() if item.value.get("call_id") == call_id]
-        return [value["type"] for value in values] == ["function_call"]
+        kinds = {item.value["type"] for item in self.items.values() if item.value.get("call_id") == call_id}
+        return kinds == {"function_call"}
 
     def _obey(self, event: Event) -> list[Event]:
         match event["type"]:

@@ -68,6 +68,32 @@ def speaking_table(ms: int = 2_000, **kwargs: bool) -> Table:
     return table
 
 
+def test_an_item_that_the_upstream_has_deleted_is_not_truncated() -> None:
+    table = speaking_table()
+    table.do(table.talk.speech_started())
+    table.turns.heard("conversation.item.deleted", json.dumps({"item_id": "item_1"}))
+    table.answer(1, 2_400)
+    assert table.truncates == []
+
+
+def test_an_answer_is_cancelled_once_however_often_the_client_asks() -> None:
+    table = speaking_table()
+    for _ in range(3):
+        table.do(table.talk.interrupt())
+    assert [event["type"] for event in table.upstream].count("response.cancel") == 1
+
+
+def test_nothing_is_cancelled_that_is_over_or_only_asked_for() -> None:
+    table = Table()
+    table.do(table.talk.interrupt())
+    assert table.turns.admit({"type": "response.create"}, 0.0)
+    table.do(table.talk.interrupt())
+    table.begin("resp_1")
+    table.turns.heard("response.done", json.dumps({"response": {"id": "resp_1"}}))
+    table.do(table.talk.interrupt())
+    assert table.upstream == []
+
+
 def test_speech_while_audio_is_unheard_flushes_and_truncates_once_at_what_was_played() -> None:
     table = speaking_table()
     table.do(table.talk.played(1, 100 * 24, 0.1))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from relay.core import turns_items, turns_responses
-from relay.core.turns import Turns
+from relay.core import turns_buffer, turns_items, turns_responses
+from relay.core.turns import MAX_EVENT_IDS, Turns
 from relay.core.turns_failure import ABOUT
 from relay.errors import BadRequest
 
@@ -403,6 +403,23 @@ def test_what_is_forgotten_may_be_there_and_what_is_remembered_is_known(side: Si
     assert side.refused("conversation.item.delete", item_id="item_500")
 
 
+def test_what_is_made_outside_the_conversation_is_not_in_it(side: Side) -> None:
+    side.say("response.create", response={"conversation": "none"})
+    side.begin("resp_1", conversation_id=None)
+    side.hear("response.output_item.added", response_id="resp_1", item={"id": "item_a", "type": "message"})
+    side.hear("response.output_item.added", response_id="resp_1", item=CALL)
+    side.turns.audio("item_a", "AAAA")
+    side.hear("response.function_call_arguments.done", response_id="resp_1", **ANNOUNCEMENTS[2][1])
+    side.end("resp_1")
+    side.hear("response.output_item.done", response_id="resp_1", item={"id": "item_a", "type": "message"})
+    assert not side.turns.may_truncate("item_a", 0)
+    assert side.cut_refused(0) == "item_truncate_invalid_item_id"
+    assert side.refused("conversation.item.retrieve", item_id="item_a") == "item_retrieve_invalid_item_id"
+    assert side.output_refused("call_1") == BAD_CALL
+    side.add(id="item_a", type="message", role="assistant")
+    assert side.say("conversation.item.retrieve", item_id="item_a")
+
+
 # --- truncate ---------------------------------------------------------------------------------------------------------
 def test_audio_is_truncated_within_what_came(side: Side) -> None:
     side.answer(audio_ms=1_000)
@@ -434,6 +451,13 @@ def test_an_answer_in_writing_is_not_truncated(side: Side) -> None:
     assert side.cut_refused(1) == "invalid_value"
     side.hear("conversation.item.done", item={"id": "item_a", "type": "message", "role": "assistant"})
     assert side.cut_refused(0) == "item_truncate_invalid_item_id"
+
+
+def test_an_answer_that_was_cut_to_nothing_is_audio_still(side: Side) -> None:
+    side.answer(audio_ms=100)
+    side.hear("conversation.item.done", item={"id": "item_a", "type": "message", "role": "assistant"})
+    assert side.truncate(0)
+    assert side.truncate(0)
 
 
 def test_what_is_not_there_is_not_truncated(side: Side) -> None:
@@ -532,15 +556,52 @@ def test_the_answer_to_a_commit_takes_nothing_from_the_next_turn(side: Side) -> 
     side.turns.appended(500.0)
     assert side.say(COMMIT)
     side.turns.appended(500.0)
-    side.hear("input_audio_buffer.speech_stopped", audio_end_ms=950, item_id="u")
     side.hear("input_audio_buffer.committed", item_id="u")
+    side.fail()
     assert side.say(COMMIT)
+    assert side.refused(COMMIT) == COMMIT_EMPTY
+
+
+def test_the_upstreams_own_turn_is_no_answer_to_a_commit(side: Side) -> None:
+    side.turns.appended(500.0)
+    assert side.say(COMMIT, event_id="mine")
+    side.hear("input_audio_buffer.speech_stopped", audio_end_ms=300, item_id="u")
+    side.hear("input_audio_buffer.committed", item_id="u")
+    side.fail("server_error", "mine")
+    assert side.say(COMMIT)
+
+
+def test_a_refused_commit_gives_nothing_back_that_the_upstream_took_itself(side: Side) -> None:
+    side.turns.appended(500.0)
+    assert side.say(COMMIT, event_id="mine")
+    side.hear("input_audio_buffer.speech_stopped", audio_end_ms=450, item_id="u")
+    side.hear("input_audio_buffer.committed", item_id="u")
+    side.fail(COMMIT_EMPTY, "mine")
+    assert side.refused(COMMIT) == COMMIT_EMPTY
 
 
 # --- anything ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["session.update", "output_audio_buffer.clear", "tomorrow.event"])
 def test_what_has_no_turn_passes(side: Side, kind: str) -> None:
     assert side.say(kind)
+
+
+def test_no_flood_makes_more_than_a_bounded_memory(side: Side) -> None:
+    for number in range(3_000):
+        side.say("response.create", event_id=f"a{number}", response={"conversation": "none"})
+        side.begin(f"resp_{number}", conversation_id=None)
+        side.turns.appended(100.0)
+        side.say(COMMIT, event_id=f"b{number}")
+        side.say("conversation.item.create", event_id=f"c{number}", item={**USER, "id": f"item_{number}"})
+        side.hear("response.function_call_arguments.done", call_id=f"call_{number}" + "x" * 600 * (number % 2))
+    turns = side.turns
+    assert len(turns._event_ids) == MAX_EVENT_IDS
+    assert len(turns._responses._known) == turns_responses.MAX_RESPONSES
+    assert len(turns._responses._outside) <= turns_responses.MAX_OUTSIDE
+    assert len(turns._items._items) == turns_items.MAX_ITEMS
+    assert len(turns._items._calls) == turns_items.MAX_CALLS
+    assert len(turns._items._waiting) == turns_items.MAX_WAITING
+    assert len(turns._buffer._waiting) == turns_buffer.MAX_WAITING
 
 
 @pytest.mark.parametrize("code", [*ABOUT, "server_error"])

@@ -6,12 +6,13 @@ import base64
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from relay.config import Config, Secret
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
-from tests.session.rig import CANARY_KEY, Language, Rig, delta_event, open_rig, samples
+from tests.session.rig import CANARY_KEY, START, Language, Rig, delta_event, open_rig, samples
 
 LANGUAGES: dict[str, Language] = {"relay.v1": RelayV1, "openai": OpenAIJson}
 ACTIVE = "conversation_already_has_active_response"
@@ -29,13 +30,17 @@ async def begin(rig: Rig, language: str) -> None:
 
 
 async def speak(rig: Rig, language: str, ms: int) -> None:
-    """Send `ms` of audio up, in the client's language."""
+    """Send `ms` of audio up, in the client's language, and see it arrive."""
+    await say_audio(rig, language, ms)
+    assert (await rig.upstream.receive_json())["type"] == "input_audio_buffer.append"
+
+
+async def say_audio(rig: Rig, language: str, ms: int) -> None:
     if language == "relay.v1":
         await rig.browser.send(samples(ms))
     else:
         audio = base64.b64encode(bytes(48 * ms)).decode()
         await rig.browser.send_json({"type": "input_audio_buffer.append", "audio": audio})
-    assert (await rig.upstream.receive_json())["type"] == "input_audio_buffer.append"
 
 
 async def passes(rig: Rig, kind: str, **fields: Any) -> None:
@@ -122,6 +127,24 @@ async def test_push_to_talk_ends_a_turn_that_is_long_enough(autojump_clock: Mock
             await rig.upstream.send_json(response("created", f"resp_{turn}"))
             await rig.upstream.send_json(response("done", f"resp_{turn}", "completed"))
             await rig.expect("response.done")
+
+
+async def test_a_turn_that_had_to_wait_for_the_upstream_is_one_though_its_beginning_was_dropped(
+    autojump_clock: MockClock, language: str
+) -> None:
+    async with open_rig(config(), language=LANGUAGES[language]) as rig:
+        if language == "relay.v1":
+            await rig.browser.send_json(START)
+        for _ in range(150):
+            await say_audio(rig, language, 20)
+        await rig.browser.send_json({"type": "input_audio_buffer.commit"})
+        await trio.testing.wait_all_tasks_blocked()
+        await rig.begin_upstream()
+        kinds = [(await rig.upstream.receive_json())["type"]]
+        while kinds[-1] == "input_audio_buffer.append":
+            kinds.append((await rig.upstream.receive_json())["type"])
+        assert kinds[-1] == "input_audio_buffer.commit"
+        assert 95 <= len(kinds) - 1 <= 100, "two seconds of 20 ms each"
 
 
 async def test_relay_itself_commits_nothing_and_asks_for_nothing_under_server_vad(
