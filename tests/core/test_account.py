@@ -54,6 +54,29 @@ def test_audio_both_ways_is_counted_in_seconds() -> None:
     assert (account.totals()["audio_in_s"], account.totals()["audio_out_s"]) == (0.25, 0.75)
 
 
+def spoken_s(account: Account) -> float:
+    """Let half a second of G.711 come, which is a sixth of a second as PCM; return what it is counted as."""
+    before = account.totals()["audio_out_s"]
+    hear(account, "response.output_audio.delta", delta=base64.b64encode(bytes(4_000)).decode())
+    return float(account.totals()["audio_out_s"] - before)
+
+
+def test_audio_is_counted_by_the_format_in_force() -> None:
+    account = open_account()
+    output = {"audio": {"output": {"format": {"type": "audio/pcmu"}}}}
+    assert spoken_s(account) == pytest.approx(4_000 / 48_000, abs=0.001)
+    hear(account, "session.updated", session=output)
+    assert spoken_s(account) == pytest.approx(0.5)
+    pcm = {"id": "r", "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24_000}}}}
+    hear(account, "response.created", response=pcm)
+    assert spoken_s(account) == pytest.approx(4_000 / 48_000, abs=0.001)
+    hear(account, "response.created", response={"id": "r"})
+    assert spoken_s(account) == pytest.approx(0.5)
+    for odd in (7, {"audio": 7}, {"audio": {"output": {"format": {"type": "opus"}}}}):
+        hear(account, "session.updated", session=odd)
+        assert spoken_s(account) == pytest.approx(0.5)
+
+
 AUDIO = {"type": "response.output_audio.delta", "event_id": "e", "content_index": 0, "delta": delta(750)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from relay.core.client import ClientSettings, Decision
 from relay.core.openai_json import MAX_EARLY_UPDATES, OpenAIJson
+from relay.core.permissions import Permissions
 from relay.core.turns_failure import ABOUT
 from relay.core.vocabulary import BETA, GA
 from relay.errors import BadRequest
@@ -204,6 +206,51 @@ def test_every_other_event_is_refused_by_name(kind: str, beta: bool) -> None:
     error = refusal(OpenAIJson(SETTINGS, beta=beta), kind)
     assert (error.request_code, error.param) == ("relay_unknown_event", "type")
     assert "openai-clients.md" in error.public
+
+
+# --- audio formats ----------------------------------------------------------------------------------------------------
+OPEN = replace(SETTINGS, permissions=Permissions.of(SESSION, "open"))
+
+
+def input_format(form: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "realtime", "audio": {"input": {"format": form}}}
+
+
+def appended_ms(client: OpenAIJson, audio_bytes: int) -> float:
+    decision = say(client, "input_audio_buffer.append", audio=base64.b64encode(bytes(audio_bytes)).decode())
+    return sum(audio_ms for _, audio_ms in decision.audio)
+
+
+@pytest.mark.parametrize("kind", ["audio/pcmu", "audio/pcma"])
+def test_a_trusted_client_may_choose_g711_and_its_audio_is_counted_by_it(kind: str) -> None:
+    client = OpenAIJson(OPEN)
+    begin(client)
+    assert appended_ms(client, 480) == 10
+    decision = say(client, "session.update", session=input_format({"type": kind}))
+    assert upstream(decision) == [{"type": "session.update", "session": input_format({"type": kind})}]
+    assert appended_ms(client, 801) == pytest.approx(100.125)
+    client.event(json.dumps({"type": "session.updated", "session": input_format({"type": kind})}), 0.0)
+    assert appended_ms(client, 800) == 100
+    say(client, "session.update", session=input_format(PCM))
+    assert appended_ms(client, 480) == 10
+    client.event(json.dumps({"type": "error", "error": {"code": "invalid_value", "message": "no"}}), 0.0)
+    assert appended_ms(client, 800) == 100
+
+
+def test_a_beta_client_chooses_it_by_its_name_there() -> None:
+    client = OpenAIJson(OPEN, beta=True)
+    begin(client)
+    decision = say(client, "session.update", session={"input_audio_format": "g711_ulaw"})
+    assert upstream(decision)[0]["session"]["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+    assert appended_ms(client, 800) == 100
+
+
+def test_a_locked_client_cannot_change_what_its_audio_counts() -> None:
+    client = OpenAIJson(SETTINGS)
+    begin(client)
+    assert say(client, "session.update", session=input_format({"type": "audio/pcmu"})).upstream == []
+    client.event(json.dumps({"type": "session.updated", "session": input_format({"type": "audio/pcmu"})}), 0.0)
+    assert appended_ms(client, 480) == 10
 
 
 # --- dialects ---------------------------------------------------------------------------------------------------------
