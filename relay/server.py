@@ -86,7 +86,9 @@ async def _target(config: Config, nursery: trio.Nursery) -> Target:
 
         options = SimulatorOptions(config.upstream_profile.name, config.simulator_seed, config.simulator_faults)
         url = await nursery.start(serve_simulator, options)
-    return target_for(config, url)
+    target = target_for(config, url)
+    log.info("server.upstream", host=target.address.host, profile=target.profile.name, dialect=target.profile.dialect)
+    return target
 
 
 async def _listen(config: Config) -> list[trio.SocketListener]:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,17 @@ def recording(said: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
+@contextmanager
+def serving(profile: str) -> Iterator[RelayProcess]:
+    """Run relay with the simulator in a profile, with captions in each."""
+    env = {"RELAY_INSTRUCTIONS": CANARY_PROMPT, "RELAY_TRANSCRIPTION_MODEL": "gpt-transcribe"}
+    with relay_process("--upstream", "simulator", "--profile", profile, "--log-level", "debug", env=env) as process:
+        yield process
+
+
 @pytest.fixture
 def relay() -> Iterator[RelayProcess]:
-    env = {"RELAY_INSTRUCTIONS": CANARY_PROMPT}
-    with relay_process("--upstream", "simulator", "--log-level", "debug", env=env) as process:
+    with serving("openai") as process:
         yield process
 
 
@@ -91,6 +99,24 @@ def relay() -> Iterator[RelayProcess]:
 def test_a_sentence_spoken_through_an_official_client_is_heard_again(
     client: str, installed: None, relay: RelayProcess, recording: Path, said: np.ndarray
 ) -> None:
+    kinds = converse(client, relay, recording, said)
+    is_beta = CLIENTS[client][0] == "beta"
+    assert ("conversation.created" in kinds) == is_beta, "the handshake did not show the dialect"
+
+
+@pytest.mark.parametrize(
+    ("client", "profile"),
+    [("openai-ga-async", "qwen"), ("openai-realtime-api", "xai"), ("@openai/agents-realtime", "speaches")],
+)
+def test_official_clients_meet_upstreams_of_other_dialects_and_rates(
+    client: str, profile: str, installed: None, recording: Path, said: np.ndarray
+) -> None:
+    with serving(profile) as relay:
+        converse(client, relay, recording, said)
+
+
+def converse(client: str, relay: RelayProcess, recording: Path, said: np.ndarray) -> list[str]:
+    """Let a client say the sentence, judge what it heard, and return the types of it."""
     dialect, run = CLIENTS[client]
     audio_delta, transcript_done = NAMES[dialect]
     events = run(relay, recording)
@@ -98,13 +124,13 @@ def test_a_sentence_spoken_through_an_official_client_is_heard_again(
 
     assert {kind for kind in kinds if not kind.startswith("client.")} <= set(DIALECTS[dialect].server) - {"error"}
     assert "client.error" not in kinds
-    assert ("conversation.created" in kinds) == (dialect == "beta"), "the handshake did not show the dialect"
     assert "session.updated" in kinds, "the client's own settings were not answered"
     assert similarity(heard(events, audio_delta), said) >= 0.95
     assert next(event for event in events if event["type"] == transcript_done)["transcript"]
     assert next(event for event in events if event["type"] == "response.done")["response"]["status"] == "completed"
     assert_in_order(kinds, "input_audio_buffer.speech_started", "input_audio_buffer.committed", "response.created")
     assert_nothing_secret(events, relay)
+    return kinds
 
 
 def test_what_the_operator_pinned_is_refused_by_name_and_the_client_goes_on(
