@@ -82,21 +82,21 @@ class Door:
     def _read_ticket(self, knock: Knock, now_s: float) -> Ticket | None:
         if self._tickets is None:
             return None
-        shown = credentials(knock)
-        if len(shown) != 1:
-            raise TicketRefused()
         try:
-            return self._tickets.read(shown.pop(), now_s)
+            return self._tickets.read(credential(knock), now_s)
         except TicketRefused as refusal:
             if refusal.detail != FORGED:  # a stranger cannot fill the log
                 log.info("ticket.refused", peer=knock.peer, reason=refusal.detail)
             raise
 
 
-def credentials(knock: Knock) -> set[str]:
-    """Return every key that is shown: as Bearer by a program, as a subprotocol by a browser."""
-    offered = {name.removeprefix(KEY_SUBPROTOCOL) for name in knock.subprotocols if name.startswith(KEY_SUBPROTOCOL)}
-    return offered | {bearer(header) for header in knock.authorization}
+def credential(knock: Knock) -> str:
+    """Return the key that is shown, "" if none is: as a subprotocol by a browser, as Bearer by a program.
+
+    The subprotocol counts first: a proxy on the way may have put a header of its own there.
+    """
+    offered = [name.removeprefix(KEY_SUBPROTOCOL) for name in knock.subprotocols if name.startswith(KEY_SUBPROTOCOL)]
+    return next((key for key in (*offered, *map(bearer, knock.authorization)) if key), "")
 
 
 def bearer(header: str) -> str:

@@ -37,6 +37,7 @@ PREFIX = "ek_"
 MOST_USED = 100_000
 """Tickets that a process remembers, about 20 MB. At 600 s each that is 160 new ones a second."""
 
+TOO_MANY = "More people were let in than this server can remember. Try again later."
 EXPIRED, OLD, USED, FORGED = "expired", "older than this process", "used", "not a ticket of ours"
 
 _FORM = re.compile(r"ek_(?P<payload>[A-Za-z0-9_-]{1,2048})\.[A-Za-z0-9_-]{43}", re.ASCII)
@@ -115,7 +116,7 @@ class Tickets:
         if ticket.id not in self._used:
             if len(self._used) >= self._most_used:
                 wait_s = self._expiries[0][0] - now_s
-                raise Overloaded(detail="tickets", retry_after_ms=max(1, round(1000 * wait_s)))
+                raise Overloaded(TOO_MANY, detail="tickets", retry_after_ms=max(1, round(1000 * wait_s)))
             heappush(self._expiries, (ticket.expires_s, ticket.id))
         self._used[ticket.id] = self._used.get(ticket.id, 0) + 1
 
