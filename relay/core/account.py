@@ -13,7 +13,8 @@ import msgspec
 from relay.core import events
 from relay.core.budget import Budget, Limits
 from relay.core.formats import Samples, samples
-from relay.core.meter import Meter, read_response, short_id
+from relay.core.memory import name
+from relay.core.meter import Meter, read_response
 from relay.core.places import take
 from relay.core.unbilled import Unbilled
 
@@ -153,7 +154,7 @@ class Account:
                 self._unbilled.session(event.session)
             case events.RESPONSE_CREATED:
                 response = read_response(event.response)
-                self._unbilled.began(short_id(response.id) if response else "")
+                self._unbilled.began(name(response.id) if response else "")
 
     def _charge(self, event: _Event) -> bool:
         """Tell the meter what was used, and in what kind of session; return whether the bill changed."""
@@ -165,7 +166,7 @@ class Account:
                 done = self._meter.response(event.response)
                 if done is None:
                     return False
-                self._unbilled.billed(short_id(done.id), done.usage, self._budget.audio_out_s)
+                self._unbilled.billed(name(done.id), done.usage, self._budget.audio_out_s)
                 return True
             case events.TRANSCRIBED:
                 self._meter.transcription(event.usage)

@@ -108,11 +108,11 @@ class Conversation:
         self._interrupt_response()
         return self._cut("speech")
 
-    def interrupt(self) -> Decision:
+    def interrupt(self, now_s: float) -> Decision:
         """The client asks for silence: cancel the running response, cut what is unheard."""
         decision = Decision()
         is_interrupted = self._turns.active in self._interrupted
-        if not is_interrupted and CANCEL not in self._lacks and self._turns.may_cancel():
+        if not is_interrupted and CANCEL not in self._lacks and self._turns.may_cancel(now_s):
             decision.upstream.append(encode({"type": "response.cancel"}))
         self._interrupt_response()
         return decision.then(self._cut("client"))

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from relay.core.events import UNREADABLE
+from relay.core.memory import Memory, name
 from relay.core.prices import PriceTable, TokenUsage, audio_seconds
 
 GENERATED = frozenset({"completed", "incomplete"})
@@ -26,9 +27,6 @@ another end has if there are words in it: else who interrupts every answer would
 
 MAX_CHARGED = 1_024
 """Responses that are remembered as charged. An hour holds some hundred."""
-
-MAX_ID = 512
-"""Letters of an id that is remembered. OpenAI's have 26."""
 
 WORDS = ("transcript", "text", "arguments")
 
@@ -82,7 +80,7 @@ class Meter:
         self.tokens = 0
         self.known_usd = 0.0
         self.price_known = True
-        self._charged: dict[str, None] = {}
+        self._charged: Memory[bool] = Memory(MAX_CHARGED)
 
     @property
     def usd(self) -> float | None:
@@ -134,13 +132,10 @@ class Meter:
 
     def _is_new(self, response_id: Any) -> bool:
         """Remember a response; return whether it is charged for the first time. One without a name always is."""
-        name = short_id(response_id)
-        if name in self._charged:
+        known = name(response_id)
+        if self._charged.get(known):
             return False
-        if name:
-            self._charged[name] = None
-        if len(self._charged) > MAX_CHARGED:
-            del self._charged[next(iter(self._charged))]
+        self._charged.put(known, True)
         return True
 
     def _charge_transcription(self, seconds: float | None) -> None:
@@ -160,11 +155,6 @@ def read_response(response: msgspec.Raw) -> Response | None:
         return _response_decoder.decode(response)
     except UNREADABLE:
         return None
-
-
-def short_id(value: Any) -> str:
-    """Return an id that may be remembered; "" for anything else."""
-    return value if isinstance(value, str) and len(value) <= MAX_ID else ""
 
 
 def _has_words(output: Any) -> bool:

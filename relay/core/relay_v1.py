@@ -197,14 +197,14 @@ class RelayV1:
             case messages.Flushed():
                 return audio.conversation.flushed(message.flush, message.item, message.samples)
             case messages.Interrupt():
-                return audio.conversation.interrupt()
+                return audio.conversation.interrupt(now_s)
             case messages.Start():
                 problem = "relay.start was sent already; a session has one audio format."
                 raise BadRequest(problem, code="relay_invalid_field", param="type", event_id=message.event_id)
             case NothingToSet():
                 return self._answer_update()
             case Up(event={"type": "response.cancel"}) if CANCEL in self._settings.lacks:
-                return audio.conversation.interrupt()  # all that can be done: nobody hears the rest
+                return audio.conversation.interrupt(now_s)  # all that can be done: nobody hears the rest
             case Up():
                 return self._go_up(message, now_s)
         raise RuntimeError("audio as text in relay.v1")

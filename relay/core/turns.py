@@ -85,9 +85,9 @@ class Turns:
             self._event_ids.put(event_id, True)
         return True
 
-    def may_cancel(self) -> bool:
+    def may_cancel(self, now_s: float) -> bool:
         """relay itself cancels the active response; return whether that has to be said."""
-        return self.active is not None and self._responses.cancel(None, None, now_s=0.0)
+        return self.active is not None and self._responses.cancel(None, None, now_s)
 
     def may_truncate(self, item_id: str, audio_end_ms: int) -> bool:
         """relay itself truncates an item; return whether that may be said. It is said once."""
@@ -143,6 +143,9 @@ class Turns:
         is_outside = self._responses.is_outside(name(heard.response_id))
         (self._items.outside if is_outside else self._items.mentioned)(_object(heard.item))
 
+    def _mentioned(self, heard: _Heard) -> None:
+        self._items.mentioned({"id": heard.item_id})
+
     def _item_deleted(self, heard: _Heard) -> None:
         self._items.deleted(name(heard.item_id))
 
@@ -151,7 +154,7 @@ class Turns:
 
     def _committed(self, heard: _Heard) -> None:
         self._buffer.committed()
-        self._items.mentioned({"id": heard.item_id})
+        self._mentioned(heard)
 
     def _session(self, heard: _Heard) -> None:
         """Note the format of answers. If the upstream names another rate than was set, audio counts as the longer."""
@@ -193,7 +196,9 @@ _HEAR: Mapping[str, Callable[[Turns, _Heard], None]] = {
     "response.output_item.added": Turns._output_item,
     "response.output_item.done": Turns._output_item,
     "response.function_call_arguments.done": lambda turns, heard: turns._items.called(heard.call_id),
-    events.SPEECH_STARTED: lambda turns, heard: turns._items.mentioned({"id": heard.item_id}),
+    "response.content_part.added": Turns._mentioned,
+    events.TRANSCRIBED: Turns._mentioned,
+    events.SPEECH_STARTED: Turns._mentioned,
     events.SPEECH_STOPPED: lambda turns, heard: turns._buffer.speech_stopped(heard.audio_end_ms),
     events.COMMITTED: Turns._committed,
     events.CLEARED: lambda turns, heard: turns._buffer.cleared(),

@@ -42,6 +42,11 @@ class Failure:
     code: str
     event_id: str | None
 
+    @property
+    def is_anybodys(self) -> bool:
+        """Whether nothing in it says what it is about: look-alikes end a response so, without another word."""
+        return self.event_id is None and self.code not in ABOUT
+
     def concerns(self, kind: str, event_id: str | None) -> bool:
         """Whether it may be the answer to a request of this kind and `event_id`."""
         if ABOUT.get(self.code, kind) != kind:

@@ -3,11 +3,15 @@
 Rules: the API has one at a time. A request counts from when it goes up to `response.created`, or to the error that
 answers it; at the latest for ASKED_S, because some look-alikes answer nothing. The upstream's own responses count as
 well, those outside the conversation (`"conversation": "none"`) do not. A response has one beginning and one end,
-however often they are told, and an end that names no response that is known is the active one's: nothing sticks.
+however often they are told, and an end that names no response that is known is the active one's.
+
+Nothing sticks: after an error that may have been a response's end, and some time after a cancel that nobody answered,
+the active response is doubtful. The next request goes up then, and the upstream decides.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
@@ -46,12 +50,13 @@ class Responses:
         self.active: str | None = None
         self._asked: _Asked | None = None
         self._cancel: _Cancel | None = None
+        self._sure_until_s = math.inf
         self._outside: deque[str | None] = deque(maxlen=MAX_OUTSIDE)
         self._known: Memory[_State] = Memory(MAX_RESPONSES)
 
     def ask(self, event_id: str | None, now_s: float) -> None:
         """A client asks for a response. Raises BadRequest if there is one."""
-        if self.active is not None or self._is_asked(now_s):
+        if (self.active is not None and now_s < self._sure_until_s) or self._is_asked(now_s):
             which = f" ({self.active[:64]})" if self.active else ""
             problem = f"A response is in progress{which}: wait for its response.done, or cancel it, then ask again."
             raise BadRequest(problem, code=ACTIVE_RESPONSE, event_id=event_id)
@@ -68,9 +73,10 @@ class Responses:
             raise BadRequest(problem, code=CANCEL_NOT_ACTIVE, event_id=event_id)
         if self._known.get(response_id or "") == "outside":
             return True
-        if self._cancel is not None:
+        if self._cancel is not None and now_s < self._sure_until_s:
             return False
         self._cancel = _Cancel(event_id, response_id)
+        self._sure_until_s = min(self._sure_until_s, now_s + ASKED_S)
         return True
 
     def created(self, response_id: str, conversation_id: object) -> None:
@@ -85,6 +91,7 @@ class Responses:
             self._end_active()  # and with it a cancel that was for no response
         self.active = response_id
         self._asked = None
+        self._sure_until_s = math.inf if self._cancel is None else self._sure_until_s
         self._known.put(response_id, "active")
 
     def done(self, response_id: str) -> None:
@@ -108,9 +115,13 @@ class Responses:
         if self._cancel is not None and failure.concerns("response.cancel", self._cancel.event_id):
             if failure.code == CANCEL_NOT_ACTIVE and self._cancel.response_id is None:
                 self._end_active()
-            self._cancel = None
+            self._cancel, self._sure_until_s = None, math.inf
         if self._asked is not None and failure.concerns("response.create", self._asked.event_id):
             self._asked = None
+        if failure.is_anybodys:
+            self._sure_until_s = -math.inf
+        elif failure.code == ACTIVE_RESPONSE:
+            self._sure_until_s = math.inf
         if failure.event_id in self._outside and failure.event_id is not None:
             self._outside.remove(failure.event_id)
 
@@ -128,3 +139,4 @@ class Responses:
             self._known.put(self.active, "over")
         self.active = None
         self._cancel = None
+        self._sure_until_s = math.inf

@@ -79,18 +79,18 @@ def test_an_item_that_the_upstream_has_deleted_is_not_truncated() -> None:
 def test_an_answer_is_cancelled_once_however_often_the_client_asks() -> None:
     table = speaking_table()
     for _ in range(3):
-        table.do(table.talk.interrupt())
+        table.do(table.talk.interrupt(0.0))
     assert [event["type"] for event in table.upstream].count("response.cancel") == 1
 
 
 def test_nothing_is_cancelled_that_is_over_or_only_asked_for() -> None:
     table = Table()
-    table.do(table.talk.interrupt())
+    table.do(table.talk.interrupt(0.0))
     assert table.turns.admit({"type": "response.create"}, 0.0)
-    table.do(table.talk.interrupt())
+    table.do(table.talk.interrupt(0.0))
     table.begin("resp_1")
     table.turns.heard("response.done", json.dumps({"response": {"id": "resp_1"}}))
-    table.do(table.talk.interrupt())
+    table.do(table.talk.interrupt(0.0))
     assert table.upstream == []
 
 
@@ -202,10 +202,10 @@ def test_a_cancelled_response_is_silenced() -> None:
 
 def test_interrupt_cancels_the_response_before_it_truncates() -> None:
     table = speaking_table()
-    table.do(table.talk.interrupt())
+    table.do(table.talk.interrupt(0.0))
     table.answer(1, 2_400)
     assert [event["type"] for event in table.upstream] == ["response.cancel", "conversation.item.truncate"]
-    table.do(table.talk.interrupt())
+    table.do(table.talk.interrupt(0.0))
     assert len(table.upstream) == 2
 
 
@@ -291,7 +291,7 @@ def step(table: Table, what: str, number: int, value: object, now_s: float) -> N
         "done": lambda: table.talk.response_done(f"resp_{number}", str(value)),
         "created": lambda: table.begin(f"resp_{number}"),
         "speech": table.talk.speech_started,
-        "interrupt": table.talk.interrupt,
+        "interrupt": lambda: table.talk.interrupt(0.0),
         "send": lambda: table.send(now_s),
         "played": lambda: table.talk.played(number, count, now_s),
         "flushed": lambda: table.talk.flushed(table.talk.flushing, number, count),

@@ -144,6 +144,44 @@ def test_an_upstream_that_answers_nothing_does_not_stick(side: Side) -> None:
     assert side.say("response.create")
 
 
+def test_a_cancel_that_nobody_answers_does_not_stick(side: Side) -> None:
+    side.begin()
+    assert side.say("response.cancel")
+    side.now_s = turns_responses.ASKED_S - 1
+    assert side.refused("response.create") == ACTIVE
+    assert not side.say("response.cancel")
+    side.now_s = turns_responses.ASKED_S
+    assert side.say("response.cancel")
+    assert side.say("response.create")
+
+
+def test_after_an_error_that_may_have_ended_a_response_the_upstream_decides(side: Side) -> None:
+    side.begin()
+    side.fail("server_error")
+    assert side.say("response.create", event_id="mine")
+    side.fail(ACTIVE, "mine")
+    assert side.refused("response.create") == ACTIVE
+    side.fail("server_error")
+    side.end()
+    side.begin("resp_2")
+    assert side.refused("response.create") == ACTIVE
+
+
+def test_an_error_before_a_response_leaves_no_doubt_of_it(side: Side) -> None:
+    side.fail("server_error")
+    assert side.say("response.create")
+    side.begin()
+    assert side.refused("response.create") == ACTIVE
+
+
+def test_an_error_about_something_else_ends_no_response(side: Side) -> None:
+    side.begin()
+    side.fail("input_audio_buffer_commit_empty")
+    assert side.say("conversation.item.create", item=USER, event_id="other")
+    side.fail("server_error", "other")
+    assert side.refused("response.create") == ACTIVE
+
+
 def test_a_race_with_the_upstreams_own_response_ends_well(side: Side) -> None:
     assert side.say("response.create", event_id="mine")
     side.begin("resp_vad")
@@ -199,7 +237,7 @@ def test_a_cancel_goes_up_once_for_each_response(side: Side) -> None:
     side.begin()
     assert side.say("response.cancel")
     assert not side.say("response.cancel")
-    assert not side.turns.may_cancel()
+    assert not side.turns.may_cancel(0.0)
     side.end(status="cancelled")
     side.begin("resp_2")
     assert side.say("response.cancel", response_id="resp_2")
@@ -242,12 +280,12 @@ def test_responses_outside_the_conversation_are_cancelled_by_name(side: Side) ->
 
 
 def test_relay_cancels_only_what_is_active(side: Side) -> None:
-    assert not side.turns.may_cancel()
+    assert not side.turns.may_cancel(0.0)
     assert side.say("response.create")
-    assert not side.turns.may_cancel()
+    assert not side.turns.may_cancel(0.0)
     side.begin()
-    assert side.turns.may_cancel()
-    assert not side.turns.may_cancel()
+    assert side.turns.may_cancel(0.0)
+    assert not side.turns.may_cancel(0.0)
 
 
 # --- tool calls -------------------------------------------------------------------------------------------------------
@@ -387,6 +425,8 @@ def test_an_error_that_is_nobodys_leaves_items_in_doubt_and_the_upstream_decides
         ("response.output_item.added", {"item": {"id": "item_1"}}),
         ("input_audio_buffer.speech_started", {"item_id": "item_1"}),
         ("input_audio_buffer.committed", {"item_id": "item_1"}),
+        ("response.content_part.added", {"item_id": "item_1"}),
+        ("conversation.item.input_audio_transcription.completed", {"item_id": "item_1"}),
     ],
 )
 def test_an_item_that_was_only_mentioned_may_be_there(side: Side, kind: str, fields: dict[str, Any]) -> None:
