@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -77,6 +78,7 @@ def side() -> Side:
     return Side()
 
 
+ABOUT_KINDS = sorted(set(ABOUT.values()))
 ACTIVE = "conversation_already_has_active_response"
 USER = {"type": "message", "role": "user", "content": []}
 
@@ -624,6 +626,23 @@ def test_a_refused_commit_gives_nothing_back_that_the_upstream_took_itself(side:
 @pytest.mark.parametrize("kind", ["session.update", "output_audio_buffer.clear", "tomorrow.event"])
 def test_what_has_no_turn_passes(side: Side, kind: str) -> None:
     assert side.say(kind)
+
+
+STRANGE: list[Any] = [None, 7, "", [], {}, True, {"type": 7}, {"type": "message", "id": 7}, "x" * 600]
+STRANGE += [{"type": "function_call_output"}, {"type": "function_call_output", "call_id": []}, {"conversation": []}]
+FIELDS = ("item", "item_id", "previous_item_id", "response", "response_id", "audio_end_ms", "event_id")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("kind", [*ABOUT_KINDS, "input_audio_buffer.clear"])
+def test_whatever_a_trusted_client_leaves_out_or_mistakes_is_admitted_or_refused(
+    side: Side, kind: str, field: str
+) -> None:
+    side.answer()
+    for value in STRANGE:
+        for whole in ({}, {"item": USER, "item_id": "item_a", "audio_end_ms": 5}):
+            with suppress(BadRequest):
+                side.say(kind, **{**whole, field: value})
 
 
 def test_no_flood_makes_more_than_a_bounded_memory(side: Side) -> None:
