@@ -138,8 +138,7 @@ class Uplink:
 
 def append_samples(event: bytes) -> int:
     """Return how many samples of PCM16 are in an event that `Uplink.push` made, read off its length."""
-    padding = 2 if event.endswith(b'=="}') else 1 if event.endswith(b'="}') else 0
-    return ((len(event) - _APPEND_CHARS) // 4 * 3 - padding) // 2
+    return ((len(event) - _APPEND_CHARS) // 4 * 3 - event.count(b"=", -4)) // 2
 
 
 class Downlink:

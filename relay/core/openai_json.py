@@ -54,6 +54,7 @@ class OpenAIJson:
         self._input = self._asked_input = Samples(CLIENT_RATE_HZ)
         self._lacks = settings.lacks
         self._audio = ClientAudio(settings.input_rate_hz, settings.output_rate_hz)
+        self._converts = self._audio.converts
         self._unsent_ms = 0.0
         self._to_beta = dialect.ServerToBeta() if beta else None
         self._was_updated = False
@@ -79,6 +80,10 @@ class OpenAIJson:
         """Pass a server event on, if the client may hear it."""
         try:
             kind, text_shown, delta = self._hearing.of(text)
+            if delta is not None and text_shown is not None and self._to_beta is None and not self._converts:
+                if kind == events.AUDIO_DELTA:
+                    self._turns.audio(delta.item_id, delta.delta)
+                return Decision(browser=[text_shown])  # nearly all that comes: nothing else is done with it
             if kind == events.AUDIO_DELTA:
                 self._count(delta, text)
             else:
@@ -209,7 +214,7 @@ class OpenAIJson:
             with suppress(msgspec.ValidationError):
                 audio = events.audio_delta_decoder.decode(text)
                 self._turns.audio(audio.item_id, audio.delta)
-        elif delta.item_id:
+        else:
             self._turns.audio(delta.item_id, delta.delta)
 
     def _session_stands(self, shown: str) -> list[str]:

@@ -106,8 +106,10 @@ class Turns:
         self._buffer.append(audio_ms)
 
     def audio(self, item_id: str, base64: str) -> None:
-        """Audio of an answer came."""
-        self._items.audio(item_id, self._output.seconds_in(base64) * 1000 if self._output else None)
+        """Audio of an answer came; of what has no name, nobody can ask."""
+        if item_id:
+            audio_bytes = len(base64) // 4 * 3 - base64.count("=", -2)
+            self._items.audio(item_id, self._output.ms(audio_bytes) if self._output else None)
 
     def heard(self, kind: str, text: str) -> None:
         """Take an event of the upstream. Raises one of `events.UNREADABLE`."""

@@ -191,7 +191,8 @@ class Items:
     def audio(self, item_id: str, audio_ms: float | None) -> None:
         """Audio of an item came; None is a length that is not known."""
         item = self._items.get(item_id) or self._known(item_id, {})
-        item.has_sound = item.has_sound or audio_ms != 0.0
+        if audio_ms != 0.0:
+            item.has_sound = True
         item.audio_ms = None if item.audio_ms is None or audio_ms is None else item.audio_ms + audio_ms
 
     def called(self, call_id: object, item_id: object = None) -> None:
