@@ -193,7 +193,7 @@ class OpenAIJson:
             raise BadRequest(f"{error}.", code="relay_invalid_audio", param=param, event_id=event_id) from None
 
     def _ask_format(self, told: Any) -> None:
-        if self._chooses_format and not self._audio.converts:
+        if not self._audio.converts:
             self._asked_input = samples(told, self._asked_input)
 
     def _note_format(self, kind: str, text: str) -> None:
