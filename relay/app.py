@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, cast
@@ -32,7 +31,7 @@ from relay.limits import bound_by, client_settings
 from relay.log import get_logger
 from relay.page import INDEX, load_page, serve_file
 from relay.session import Services, Session
-from relay.tickets import Ticket, Tickets
+from relay.tickets import Ticket, Tickets, steady_clock
 
 log = get_logger(__name__)
 
@@ -59,7 +58,8 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect would repeat the Host header that somebody sent
     config, admission = services.config, services.admission
     files = load_page(config)
-    tickets = Tickets(config.ticket_secret, started_s=time.time()) if config.ticket_secret else None
+    now_s = steady_clock()
+    tickets = Tickets(config.ticket_secret, started_s=now_s()) if config.ticket_secret else None
     door, office = Door(config, origins, admission, tickets), TicketOffice(config, tickets)
 
     @app.get("/")
@@ -80,12 +80,12 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
 
     @app.post(client_secrets.PATH)
     async def make_ticket() -> Response:
-        return await _make_ticket(office)
+        return await _make_ticket(office, now_s())
 
     @app.websocket("/v1/realtime")
     async def realtime() -> Response | None:
         try:
-            ticket = door.admit(_knock(), time.time())
+            ticket = door.admit(_knock(), now_s())
         except RelayError as error:
             return _refused(error)
         return await _voice_session(_bound(services, ticket), ticket.id if ticket else None)
@@ -107,9 +107,9 @@ def _readiness(admission: Admission) -> Response:
     return _text(200, "ready")
 
 
-async def _make_ticket(office: TicketOffice) -> Response:
+async def _make_ticket(office: TicketOffice, now_s: float) -> Response:
     """Answer the operator's back end. The body of whoever does not know the server token is not waited for."""
-    peer, now_s = _connection(request).peer, time.time()
+    peer = _connection(request).peer
     try:
         office.check_token(bearer(request.headers.get("Authorization", "")), peer, now_s)
         answer, status, headers = office.answer(await _json_body(), now_s), 200, {"Cache-Control": "no-store"}

@@ -9,7 +9,8 @@ comes in. What it remembers is lost when it ends: therefore it takes no ticket t
 processes with the same secret take each other's tickets, each of them once.
 
 Rules:
-- Pure in `now_s`, which is Unix time; nothing here awaits. A clock that is set back revives no ticket.
+- Pure in `now_s`, which is Unix time; nothing here awaits. It must never go back, or a ticket that was forgotten when
+  it expired would hold again: `steady_clock` is such a clock.
 - A ticket is exactly the text that was made. What decodes to the same and is written differently is refused.
 - Whoever holds a ticket can read it: nothing secret is in it, and its user is a keyed hash.
 """
@@ -19,7 +20,8 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Annotated, Any, Literal
@@ -43,6 +45,15 @@ EXPIRED, OLD, USED, FORGED = "expired", "older than this process", "used", "not 
 _FORM = re.compile(r"ek_(?P<payload>[A-Za-z0-9_-]{1,2048})\.[A-Za-z0-9_-]{43}", re.ASCII)
 
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
+
+
+def steady_clock() -> Callable[[], float]:
+    """Return a clock that shows Unix time as it is now and counts on from here, through a machine's sleep as well.
+
+    Somebody who sets the machine's clock neither revives a used ticket nor locks everybody out.
+    """
+    offset_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + offset_s
 
 
 class TicketLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -79,7 +90,6 @@ class Tickets:
         self._signers = [_signer(secret) for secret in ticket_secrets]
         self._user_key = hmac.digest(ticket_secrets[0].reveal().encode(), b"relay.user", "sha256")
         self._started_s = started_s
-        self._latest_s = started_s
         self._most_used = most_used
         self._used: dict[str, int] = {}
         self._expiries: list[tuple[int, str]] = []
@@ -102,7 +112,7 @@ class Tickets:
     def read(self, text: str, now_s: float) -> Ticket:
         """Return what a ticket says. Raises TicketRefused unless it is one, holds now, and may be used once more."""
         ticket = self._decode(text)
-        now_s = self._forget(now_s)
+        self._forget(now_s)
         if now_s >= ticket.expires_s:
             raise TicketRefused(detail=EXPIRED)
         if ticket.made_s < self._started_s:
@@ -133,12 +143,9 @@ class Tickets:
         except msgspec.DecodeError:  # a relay of another version made it
             raise TicketRefused(detail=FORGED) from None
 
-    def _forget(self, now_s: float) -> float:
-        """Drop what has expired; return the time, which never goes back: a forgotten ticket stays expired."""
-        self._latest_s = max(self._latest_s, now_s)
-        while self._expiries and self._expiries[0][0] <= self._latest_s:
+    def _forget(self, now_s: float) -> None:
+        while self._expiries and self._expiries[0][0] <= now_s:
             del self._used[heappop(self._expiries)[1]]
-        return self._latest_s
 
     def _hash(self, user: str) -> str:
         """Return the user's stable name: 64 hexadecimal digits, the same for as long as the first secret is."""
