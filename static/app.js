@@ -20,6 +20,7 @@ import { Warnings } from "./warnings.js";
 const STATE_WORDS = {
   idle: ["Ready", "Press Start, then speak."],
   connecting: ["Connecting", "Waiting for the microphone and the voice service."],
+  waiting: ["Interrupted", "The conversation begins anew as soon as the connection is back."],
   listening: ["Listening", "Say something, or type below."],
   hearing: ["Hearing you", "Go on; a pause ends your turn."],
   thinking: ["Thinking", "The answer is being prepared."],
@@ -38,7 +39,7 @@ const log = new EventLog();
 const logView = new EventLogView(log, byId("log")); // eslint-disable-line no-unused-vars -- lives as long as the log
 const captions = new Captions(byId("captions"), byId("announcer"));
 const warnings = new Warnings(byId("warnings"));
-const banner = new Banner(byId("banner"), () => start());
+const banner = new Banner(byId("banner"), byId("banner-announcer"), { onRetry: retry, onStop: () => client.stop() });
 const microphones = new Microphones(byId("microphone"), byId("voice-processing"));
 const inputMeter = new Meter(byId("input-meter"));
 const outputMeter = new Meter(byId("output-meter"));
@@ -54,6 +55,11 @@ function start() {
   captions.clear();
   client.options = { ...microphones.choice, ticket };
   client.start().catch(() => {}); // "ended" tells
+}
+
+function retry() {
+  if (client.state === "waiting") client.retryNow();
+  else start();
 }
 
 byId("start").addEventListener("click", start);
@@ -100,11 +106,17 @@ function holdToTalk(button) {
 client.addEventListener("state", ({ detail }) => {
   conversation.connection(detail.state);
   log.add("•", { type: `client ${detail.state}` });
-  if (detail.state === "connecting") startTicking();
+  if (detail.state === "connecting") {
+    banner.connecting();
+    startTicking();
+  }
   showControls();
   showState();
 });
 client.addEventListener("ready", () => {
+  banner.hide();
+  showControls(); // the focus may have been on a button of the banner
+  captions.newSession();
   microphones.refresh();
   log.add("•", { type: "microphone", label: client.microphoneLabel });
 });
@@ -139,12 +151,25 @@ client.addEventListener("silence", ({ detail }) => {
 });
 client.addEventListener("warning", ({ detail }) => warnings.show(detail));
 client.addEventListener("error", ({ detail }) => warnings.show(detail));
-client.addEventListener("ended", ({ detail: error }) => {
+client.addEventListener("waiting", ({ detail }) => {
+  const { reason, ...when } = detail;
   log.closeSecond();
-  log.add("•", { type: "ended", code: error.code, message: error.message, close_code: error.closeCode });
+  log.add("•", { type: "waiting", ...when, ...written(reason) });
   stopTicking();
-  if (error.code !== "stopped") banner.show(error);
+  banner.waiting(detail);
 });
+client.addEventListener("ended", ({ detail }) => {
+  log.closeSecond();
+  log.add("•", { type: "ended", final: detail.final, ...written(detail.reason) });
+  stopTicking();
+  if (detail.reason.code === "stopped") banner.hide();
+  else banner.ended(detail);
+  showControls(); // the focus may have been on a button of the banner
+});
+
+function written({ code, message, closeCode }) {
+  return { code, message, close_code: closeCode };
+}
 
 // -- what a person sees ------------------------------------------------------------------------------------------
 

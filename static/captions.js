@@ -6,15 +6,17 @@
  * - Words appear as they come; a screen reader is told each paragraph once, when it is complete.
  * - Words that were cut off by an interruption stay, marked as such: the model generated them, the person may not have
  *   heard them.
+ * - The words of a session that was lost stay too; a line below them says that the next one does not know them.
  */
 
 const MAX_PARAGRAPHS = 200;
+const NEW_SESSION = "Connected again. This is a new conversation: what was said above is not remembered.";
 const SPEAKERS = { user: "You", assistant: "Answer" };
 
 export class Captions {
   #list;
   #announcer;
-  /** @type {Map<string, {element: HTMLElement, text: HTMLElement}>} */
+  /** @type {Map<string, {element: HTMLElement, text: HTMLElement}>} of this session, by item */
   #paragraphs = new Map();
   #typed = 0;
 
@@ -28,6 +30,17 @@ export class Captions {
     this.#paragraphs.clear();
     this.#list.replaceChildren();
     this.#announcer.textContent = "";
+  }
+
+  /** Another session takes the place of one that was lost. Its items are others, whatever they are called. */
+  newSession() {
+    this.#paragraphs.clear();
+    if (this.#list.childElementCount === 0) return;
+    const line = document.createElement("p");
+    line.className = "note";
+    line.textContent = this.#announcer.textContent = NEW_SESSION;
+    this.#list.append(line);
+    this.#scroll();
   }
 
   /** Text that the person typed. */
@@ -90,10 +103,11 @@ export class Captions {
   }
 
   #forgetOldest() {
-    if (this.#paragraphs.size <= MAX_PARAGRAPHS) return;
-    const [oldest] = this.#paragraphs.keys();
-    this.#paragraphs.get(oldest).element.remove();
-    this.#paragraphs.delete(oldest);
+    if (this.#list.childElementCount <= MAX_PARAGRAPHS) return;
+    const oldest = this.#list.firstElementChild;
+    const [id] = [...this.#paragraphs].find(([, { element }]) => element === oldest) ?? [];
+    this.#paragraphs.delete(id);
+    oldest.remove();
   }
 
   #scroll() {

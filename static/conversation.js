@@ -10,11 +10,10 @@
  *   sample that the audio thread played.
  */
 
-/** @typedef {"idle" | "connecting" | "listening" | "hearing" | "thinking" | "speaking"} ConversationState */
+/** @typedef {"idle" | "connecting" | "waiting" | "listening" | "hearing" | "thinking" | "speaking"} ConversationState */
 
 export class Conversation {
-  #open = false;
-  #connecting = false;
+  /** @type {import("./relay-client.js").ClientState} */ #connection = "idle";
   #hearing = false;
   #awaiting = false; // the person has finished, the response has not begun
   #responding = false;
@@ -29,18 +28,17 @@ export class Conversation {
 
   /** @returns {ConversationState} */
   get state() {
-    if (!this.#open) return this.#connecting ? "connecting" : "idle";
+    if (this.#connection !== "open") return this.#connection;
     if (this.#hearing) return "hearing";
     if (this.#sounding) return "speaking";
     if (this.#awaiting || this.#responding || this.#announced > this.#settled) return "thinking";
     return "listening";
   }
 
-  /** The client's own state changed. @param {"idle" | "connecting" | "open"} state */
+  /** The client's own state changed. @param {import("./relay-client.js").ClientState} state */
   connection(state) {
     if (state === "connecting") this.#reset();
-    this.#connecting = state === "connecting";
-    this.#open = state === "open";
+    this.#connection = state;
   }
 
   /** An event arrived. @param {{type: string, item?: number, response?: {status?: string}}} event @param {number} at_ms */

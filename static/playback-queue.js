@@ -68,6 +68,11 @@ export class PlaybackQueue {
     return this.#playing;
   }
 
+  /** Whether nothing is left to sound. */
+  get empty() {
+    return this.#buffered === 0 && this.#fadingOut.length === 0;
+  }
+
   /** Add samples. False when the ring has no room for all of them; a flushed item's are taken and thrown away. */
   push(item, firstSample, samples) {
     if (item <= this.#flushed || samples.length === 0) return true;

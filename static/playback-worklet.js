@@ -5,12 +5,13 @@
  *   {type: "audio", item, firstSample, samples: Float32Array}
  *   {type: "finish", item}
  *   {type: "flush", flush, item}        answered at once, before another sample is rendered
- *   {type: "stop"}
+ *   {type: "end"}                       nothing more comes: play what is here, then let the processor be collected
  * Messages to the page:
  *   {type: "flushed", flush, item, samples}
  *   {type: "report", item, samples, playing, bufferedMs, rms, peak}   ten a second, and whenever a sound ends
  *   {type: "sound", item} and {type: "silence", item, reason}
  *   {type: "overflow", item, samples}   audio that found no room
+ *   {type: "ended"}                     the answer to "end", and the last message
  */
 
 import { PlaybackQueue } from "./playback-queue.js";
@@ -19,7 +20,7 @@ const REPORTS_PER_SECOND = 10;
 
 class PlaybackProcessor extends AudioWorkletProcessor {
   #queue = new PlaybackQueue({ rateHz: sampleRate });
-  #running = true;
+  #ending = false;
   #sinceReport = 0;
   #squares = 0;
   #peak = 0;
@@ -37,7 +38,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.#sinceReport += out.length;
     if (notes || this.#sinceReport >= sampleRate / REPORTS_PER_SECOND) this.#report();
     notes?.forEach((note) => this.port.postMessage(note));
-    return this.#running;
+    if (!this.#ending || !this.#queue.empty) return true;
+    this.port.postMessage({ type: "ended" });
+    return false;
   }
 
   #receive(message) {
@@ -54,8 +57,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       case "flush":
         this.port.postMessage({ type: "flushed", flush: message.flush, ...this.#queue.flush(message.item) });
         break;
-      case "stop":
-        this.#running = false;
+      case "end":
+        this.#queue.finish(Infinity);
+        this.#ending = true;
     }
   }
 

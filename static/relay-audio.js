@@ -1,5 +1,5 @@
 /**
- * The microphone and the loudspeaker of one session: one audio context, one stream, two worklets.
+ * The microphone, and the audio context for the loudspeaker, from start to stop: also while a lost session is replaced.
  *
  * Rules:
  * - The context runs at the device's own rate. Nobody asks for another one: a wish that the browser does not grant would
@@ -9,11 +9,11 @@
  * - The main thread only carries messages; samples are cut and played on the audio thread.
  */
 
+import { RelayPlayback } from "./relay-playback.js";
 import { RelayError } from "./relay-wire.js";
 
 const LOAD_DEADLINE_MS = 10_000;
 const RESUME_DEADLINE_MS = 5_000;
-const FLUSH_DEADLINE_MS = 100; // the server waits 250 ms; when the audio thread is stuck, the last report must do
 
 const MICROPHONE_ERRORS = {
   NotAllowedError: [
@@ -34,7 +34,6 @@ const MICROPHONE_ERRORS = {
 /**
  * @typedef {object} AudioHandlers
  * @property {(samples: ArrayBuffer) => void} onFrame   20 ms of float32 from the microphone
- * @property {(message: object) => void} onPlayback     what playback-worklet.js reports, except "flushed"
  * @property {() => void} onPaused                      the system took the sound away for a while: a telephone call
  * @property {(error: RelayError) => void} onLost       microphone or audio thread gone; close() is the caller's
  *
@@ -50,11 +49,8 @@ export class RelayAudio {
   /** @type {MediaStream | null} */ #stream = null;
   /** @type {MediaStreamAudioSourceNode | null} */ #source = null;
   /** @type {AudioWorkletNode | null} */ #capture = null;
-  /** @type {AudioWorkletNode | null} */ #playback = null;
   #muted = false;
   /** @type {MicrophoneOptions} what was asked for last */ #wish = {};
-  #position = { item: 0, samples: 0 };
-  /** @type {Map<number, (played: {item: number, samples: number}) => void>} */ #flushes = new Map();
 
   /** @param {AudioHandlers} handlers */
   constructor(handlers) {
@@ -122,25 +118,12 @@ export class RelayAudio {
     for (const track of this.#stream?.getAudioTracks() ?? []) track.enabled = !muted;
   }
 
-  /** @param {{item: number, firstSample: number, samples: Float32Array}} frame  its buffer is transferred */
-  play(frame) {
-    this.#playback?.port.postMessage({ type: "audio", ...frame }, [frame.samples.buffer]);
-  }
-
-  finish(item) {
-    this.#playback?.port.postMessage({ type: "finish", item });
-  }
-
   /**
-   * Fall silent now.
-   * @returns {Promise<{item: number, samples: number}>} what had been played; settles within FLUSH_DEADLINE_MS
+   * The loudspeaker of one session; close() takes it along.
+   * @param {(message: object) => void} onMessage  what playback-worklet.js reports, except "flushed"
    */
-  flush(flush, item) {
-    return new Promise((resolve) => {
-      this.#flushes.set(flush, resolve);
-      this.#playback?.port.postMessage({ type: "flush", flush, item });
-      setTimeout(() => this.#flushed(flush, this.#position), FLUSH_DEADLINE_MS);
-    });
+  openPlayback(onMessage) {
+    return new RelayPlayback(this.#context, onMessage, () => this.#failed());
   }
 
   /** Give everything back. Safe to call at any time, and twice. */
@@ -149,10 +132,8 @@ export class RelayAudio {
     this.#closed = true;
     stopTracks(this.#stream);
     this.#source?.disconnect();
-    for (const node of [this.#capture, this.#playback]) {
-      node?.port.postMessage(node === this.#capture ? "stop" : { type: "stop" });
-      node?.disconnect();
-    }
+    this.#capture?.port.postMessage("stop");
+    this.#capture?.disconnect();
     this.#context?.close().catch(() => {}); // already closed: nothing left to give back
   }
 
@@ -162,17 +143,13 @@ export class RelayAudio {
       await within(LOAD_DEADLINE_MS, Promise.all(urls.map((url) => context.audioWorklet.addModule(url))));
       if (this.#closed) return;
       this.#capture = new AudioWorkletNode(context, "relay-capture", { outputChannelCount: [1] });
-      this.#playback = new AudioWorkletNode(context, "relay-playback", { numberOfInputs: 0, outputChannelCount: [1] });
     } catch (cause) {
       const message = "The audio code could not be loaded. Check that the server runs, then try again.";
       throw new RelayError("audio_unreachable", message, { cause });
     }
-    for (const node of [this.#capture, this.#playback]) {
-      node.connect(context.destination);
-      node.onprocessorerror = () => this.#lost("audio_failed", "The browser's audio failed. Press Start again.");
-    }
+    this.#capture.connect(context.destination);
+    this.#capture.onprocessorerror = () => this.#failed();
     this.#capture.port.onmessage = ({ data }) => this.#closed || this.#handlers.onFrame(data);
-    this.#playback.port.onmessage = ({ data }) => this.#closed || this.#receive(data);
   }
 
   #connect(stream) {
@@ -208,24 +185,14 @@ export class RelayAudio {
     if (this.#closed) throw new RelayError("stopped", "Stopped before the audio was ready.");
   }
 
-  #receive(message) {
-    if (message.type === "flushed") {
-      this.#flushed(message.flush, { item: message.item, samples: message.samples });
-      return;
-    }
-    if (message.type === "report") this.#position = { item: message.item, samples: message.samples };
-    this.#handlers.onPlayback(message);
-  }
-
-  #flushed(flush, played) {
-    this.#flushes.get(flush)?.(played);
-    this.#flushes.delete(flush);
-  }
-
   #trackEnded(stream) {
     if (stream === this.#stream) {
       this.#lost("microphone_lost", "The microphone was disconnected or taken away. Press Start to go on.");
     }
+  }
+
+  #failed() {
+    this.#lost("audio_failed", "The browser's audio failed. Press Start again.");
   }
 
   #lost(code, message) {

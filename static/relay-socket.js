@@ -10,14 +10,12 @@
  * - onEnd is called at most once, and never after close().
  */
 
-import { BYTES_PER_SAMPLE, closeError, defaultUrl, parseAudioFrame, parseEvent, RelayError, SUBPROTOCOL } from "./relay-wire.js";
+import { whyRefused } from "./relay-readiness.js";
+import { BYTES_PER_SAMPLE, closeError, defaultUrl, parseAudioFrame, parseEvent, SUBPROTOCOL } from "./relay-wire.js";
 
 const MAX_BACKLOG_S = 1;
 const MAX_UNANSWERED_S = 15;
 const FATAL_CLOSE_DEADLINE_MS = 2_000;
-const READINESS_DEADLINE_MS = 2_000;
-const UNREACHABLE =
-  "The server cannot be reached, or refused this page. Check that the server runs, then try again.";
 
 /**
  * @typedef {object} SocketHandlers
@@ -107,8 +105,8 @@ export class RelaySocket {
   }
 
   async #reason(closeCode) {
-    if (closeCode !== 1006 || this.#socket.protocol) return closeError(closeCode, this.#fatal);
-    return (await whyNotReady(this.#socket.url)) ?? new RelayError("unreachable", UNREACHABLE, { closeCode });
+    const wasOpen = this.#socket.protocol !== "";
+    return closeCode === 1006 && !wasOpen ? whyRefused(this.#socket.url) : closeError(closeCode, this.#fatal);
   }
 
   #drop(samples) {
@@ -134,21 +132,5 @@ export class RelaySocket {
     if (this.#closed) return;
     this.close();
     this.#handlers.onEnd(error);
-  }
-}
-
-/**
- * Browsers hide why a handshake was refused. A server without room says it at /readyz as well.
- * @returns {Promise<RelayError | null>}
- */
-async function whyNotReady(socketUrl) {
-  try {
-    const url = new URL("/readyz", socketUrl.replace(/^ws/, "http"));
-    const answer = await fetch(url, { signal: AbortSignal.timeout(READINESS_DEADLINE_MS) });
-    if (answer.status !== 503) return null;
-    const retryAfterMs = 1000 * Number(answer.headers.get("Retry-After"));
-    return new RelayError("not_ready", (await answer.text()).trim(), { retryAfterMs });
-  } catch {
-    return null;
   }
 }

@@ -6,7 +6,7 @@
  * - It goes into a subprotocol, never into a URL, a message or a log.
  */
 
-import { RelayError } from "./relay-wire.js";
+import { RelayError, retryAfterMs } from "./relay-wire.js";
 
 const KEY_SUBPROTOCOL = "openai-insecure-api-key.";
 const FORM = /^[A-Za-z0-9_.-]{1,4096}$/; // what fits into a header; a browser would quote any other in its error
@@ -20,14 +20,15 @@ const MISSING =
  * Ask the site's back end for a ticket.
  * @param {string} url  answers a POST with {"value": "ek_…"}; the person's cookies go with it if it is the same origin
  * @returns {Promise<string>}
- * @throws {RelayError} ticket_missing (no url), ticket_refused (401 or 403), ticket_failed
+ * @throws {RelayError} ticket_missing (no url), ticket_refused (401 or 403), ticket_failed, and what may pass:
+ *                      ticket_unavailable (no answer, 429 or 5xx)
  */
 export async function fetchTicket(url) {
   if (!url) throw new RelayError("ticket_missing", MISSING);
   const answer = await post(url);
   if (answer.status === 401 || answer.status === 403) throw new RelayError("ticket_refused", REFUSED);
-  const retryAfterMs = 1000 * Number(answer.headers.get("Retry-After"));
-  if (!answer.ok) throw new RelayError("ticket_failed", FAILED, { retryAfterMs });
+  if (answer.status === 429 || answer.status >= 500) throw unavailable({ retryAfterMs: retryAfterMs(answer) });
+  if (!answer.ok) throw new RelayError("ticket_failed", FAILED);
   const { value } = await answer.json().catch(() => ({}));
   return checked(value);
 }
@@ -38,7 +39,7 @@ export async function fetchTicket(url) {
  * @returns {Promise<string[]>}  empty without a ticket
  */
 export async function ticketSubprotocols(ticket) {
-  const value = typeof ticket === "function" ? await ticket() : ticket;
+  const value = typeof ticket === "function" ? await ask(ticket) : ticket;
   return value === undefined ? [] : [KEY_SUBPROTOCOL + checked(value)];
 }
 
@@ -46,8 +47,20 @@ async function post(url) {
   try {
     return await fetch(url, { method: "POST", signal: AbortSignal.timeout(FETCH_DEADLINE_MS) });
   } catch (cause) {
-    throw new RelayError("ticket_failed", FAILED, { cause });
+    throw unavailable({ cause });
   }
+}
+
+async function ask(ticket) {
+  try {
+    return await ticket();
+  } catch (cause) {
+    throw cause instanceof RelayError ? cause : unavailable({ cause }); // a fetch without network is a TypeError
+  }
+}
+
+function unavailable(more) {
+  return new RelayError("ticket_unavailable", FAILED, more);
 }
 
 function checked(value) {

@@ -31,6 +31,12 @@ export class RelayError extends Error {
   }
 }
 
+/** What the browser itself throws (a wrong address, no sound device) becomes a RelayError as well. */
+export function typed(error) {
+  if (error instanceof RelayError) return error;
+  return new RelayError("start_failed", `The session could not start (${error.message}).`, { cause: error });
+}
+
 /** What a close code means when no fatal `error` event came before it. */
 const CLOSE_CODES = new Map([
   [1000, ["closed", "The server ended the session."]],
@@ -130,6 +136,11 @@ export function parseEvent(text) {
   }
   if (typeof event?.type !== "string") throw new RelayError("bad_event", "The server sent an event without a type.");
   return event;
+}
+
+/** What an HTTP answer asks to wait, 0 if nothing that is understood. @param {Response} answer */
+export function retryAfterMs(answer) {
+  return 1000 * Math.max(0, Number(answer.headers.get("Retry-After")) || 0);
 }
 
 /** The address of the relay that served this page. @param {string} [pageUrl] */

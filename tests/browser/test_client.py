@@ -55,7 +55,7 @@ def test_whoever_does_not_await_the_start_gets_no_stray_rejection(page: VoicePag
         page,
         """(RelayClient) => new Promise((resolve) => {
             const client = new RelayClient({ url: "gopher://example" });
-            client.addEventListener("ended", ({ detail }) => resolve(detail.code));
+            client.addEventListener("ended", ({ detail }) => resolve(detail.reason.code));
             client.start();
         })""",
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -38,17 +36,6 @@ def test_the_end_of_the_socket_stops_everything_and_says_so(page: VoicePage) -> 
     page.page.wait_for_selector("#banner")
     page.until(lambda: page.alive == NOTHING, "everything is given back")
     assert page.page.is_enabled("#start")
-
-
-def test_a_server_that_restarts_says_so_and_everything_stops(browser: Browser) -> None:
-    with relay_process("--upstream", "simulator") as restarting:
-        page = VoicePage(browser, restarting.url)
-        page.start()
-        restarting.process.send_signal(signal.SIGTERM)
-        page.page.wait_for_selector("#banner")
-        assert "restarting" in page.text("#banner .message")
-        page.until(lambda: page.alive == NOTHING, "everything is given back")
-        page.page.context.close()
 
 
 def test_the_end_of_the_microphone_stops_everything_and_says_so(page: VoicePage) -> None:
@@ -111,48 +98,6 @@ def test_a_refused_microphone_is_explained_and_opens_no_connection(playwright: P
 # -- what went wrong ---------------------------------------------------------------------------------------------------
 
 
-def test_upstream_down_shows_a_countdown_and_retry_works_when_it_is_back(browser: Browser) -> None:
-    with upstream_tap() as upstream, relay_process("--upstream", upstream.url) as relay:
-        page = VoicePage(browser, relay.url)
-        page.page.click("#start")
-        page.page.wait_for_selector("#banner")
-        assert "cannot be reached" in page.text("#banner .message")
-        page.until(lambda: page.page.is_enabled("#banner .retry"), "the countdown ends")
-        page.page.click("#banner .retry")  # still down: the cool-down says how long to wait
-        page.page.wait_for_selector("#banner")
-        page.until(lambda: page.page.is_enabled("#banner .retry"), "the countdown ends", 35)
-        upstream.open()
-        page.page.click("#banner .retry")
-        page.wait_for_state("listening")
-        assert page.page.is_hidden("#banner")
-        assert upstream.connections == 1
-        page.page.context.close()
-
-
-def test_retry_counts_down_what_the_server_asked_for_and_never_presses_itself(page: VoicePage) -> None:
-    error = {"code": "relay_cooling_down", "message": "Wait.", "fatal": True, "retry_after_ms": 2500}
-    attempts: list[WebSocketRoute] = []
-
-    def cool_down(socket: WebSocketRoute) -> None:
-        def answer(_: str | bytes) -> None:
-            socket.send(json.dumps({"type": "error", "error": error}))
-            socket.close(code=4503)
-
-        attempts.append(socket)
-        socket.on_message(answer)
-
-    page.page.route_web_socket("**/v1/realtime", cool_down)
-    page.page.reload()
-    page.page.click("#start")
-    page.page.wait_for_selector("#banner")
-    assert page.text("#banner .retry").startswith("Retry in ")
-    assert page.page.is_disabled("#banner .retry")
-    page.until(lambda: page.page.is_enabled("#banner .retry"), "the countdown ends")
-    assert page.text("#banner .retry") == "Retry"
-    page.wait(1000)
-    assert len(attempts) == 1, "no reconnect without a person"
-
-
 @pytest.mark.parametrize("message", [b"\x01\x00\x00", b"\x01" + bytes(16), "not JSON", '{"no": "type"}'])
 def test_a_broken_message_ends_the_session_with_a_reason(page: VoicePage, message: str | bytes) -> None:
     page.page.route_web_socket("**/v1/realtime", lambda socket: socket.on_message(lambda _: socket.send(message)))
@@ -171,21 +116,6 @@ def test_a_relay_that_is_gone_is_told_as_such(browser: Browser) -> None:
     assert "Check that the server runs" in page.text("#banner .message")
     page.until(lambda: page.alive == NOTHING, "everything is given back")
     page.page.context.close()
-
-
-def test_a_server_without_room_says_so_and_retry_works_when_there_is_some(browser: Browser) -> None:
-    with relay_process("--upstream", "simulator", "--max-sessions", "1") as small:
-        first, second = VoicePage(browser, small.url), VoicePage(browser, small.url)
-        first.start()
-        second.page.click("#start")
-        second.page.wait_for_selector("#banner")
-        assert "All voice sessions are in use" in second.text("#banner .message")
-        assert second.text("#banner .retry").startswith("Retry in ")
-        first.page.click("#stop")
-        second.page.click("#banner .retry")  # waits until the countdown has ended
-        second.wait_for_state("listening")
-        first.page.context.close()
-        second.page.context.close()
 
 
 def test_a_microphone_of_zeros_is_warned_of(playwright: Playwright, relay: RelayProcess, tmp_path: Path) -> None:

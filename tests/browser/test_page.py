@@ -206,7 +206,7 @@ def test_every_control_has_a_name_and_every_change_is_spoken(page: VoicePage) ->
     assert 'meter "You"' in tree
     assert 'meter "Answer"' in tree
     assert page.page.locator("#state").get_attribute("role") == "status"
-    assert page.page.locator("#banner").get_attribute("role") == "alert"
+    assert page.page.locator("#banner-announcer").get_attribute("aria-live") == "polite"
     assert page.page.locator("#announcer").get_attribute("aria-live") == "polite"
 
 
@@ -215,7 +215,7 @@ def test_a_screen_reader_is_told_states_and_warnings_but_not_every_level(page: V
     spoken = page.page.evaluate("""() => [...document.querySelectorAll("[role=status], [aria-live], output")]
         .filter((element) => !element.closest("[aria-hidden=true]") && getComputedStyle(element).display !== "none")
         .map((element) => element.id)""")
-    assert sorted(spoken) == ["announcer", "state", "warnings"], "rendered before there is anything to say"
+    assert sorted(spoken) == ["announcer", "banner-announcer", "state", "warnings"], "rendered before there is anything to say"
     regions = page.page.get_by_role("region", name="Captions")
     assert regions.count() == 1
 
