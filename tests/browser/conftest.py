@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.browser.chromium import VoicePage, chromium, chromium_path
+from tests.browser.modules import Modules, serve_modules
 from tests.browser.sound import microphone_file
 from tests.processes import RelayProcess, relay_process
 
@@ -40,3 +41,9 @@ def page(browser: Browser, relay: RelayProcess) -> Iterator[VoicePage]:
     opened = VoicePage(browser, relay.url)
     yield opened
     opened.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def modules(playwright: Playwright) -> Iterator[Modules]:
+    with chromium(playwright) as browser:
+        yield serve_modules(browser.new_page())

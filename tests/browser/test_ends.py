@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright, WebSocketRoute
+from playwright.sync_api import Browser, Playwright
 
 from tests.browser.chromium import VoicePage, chromium
 from tests.browser.sound import MICROPHONE_RATE_HZ, microphone_file, speech

@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Playwright, Route
 
-from tests.browser.chromium import STATIC, chromium
-
-ORIGIN = "http://localhost:1"
-
-
-class Modules:
-    """Runs a JavaScript function with a module of static/ as its argument."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-
-    def run(self, module: str, function: str) -> Any:
-        return self._page.evaluate(f"import('/static/{module}').then({function})")
-
-
-def _serve(route: Route) -> None:
-    path = route.request.url.removeprefix(ORIGIN + "/static/")
-    if path.endswith(".js"):
-        route.fulfill(path=STATIC / path, content_type="text/javascript")
-    else:
-        route.fulfill(body="<!doctype html><title>modules</title>", content_type="text/html")
-
-
-@pytest.fixture(scope="module")
-def modules(playwright: Playwright) -> Iterator[Modules]:
-    with chromium(playwright) as browser:
-        page = browser.new_page()
-        page.route(ORIGIN + "/**", _serve)
-        page.goto(ORIGIN)
-        yield Modules(page)
-
+from tests.browser.modules import Modules
 
 # -- event-log.js ------------------------------------------------------------------------------------------------------
 

@@ -215,7 +215,9 @@ def test_a_screen_reader_is_told_states_and_warnings_but_not_every_level(page: V
     spoken = page.page.evaluate("""() => [...document.querySelectorAll("[role=status], [aria-live], output")]
         .filter((element) => !element.closest("[aria-hidden=true]") && getComputedStyle(element).display !== "none")
         .map((element) => element.id)""")
-    assert sorted(spoken) == ["announcer", "banner-announcer", "state", "warnings"], "rendered before there is anything to say"
+    assert sorted(spoken) == ["announcer", "banner-announcer", "state", "warnings"], (
+        "rendered before there is anything to say"
+    )
     regions = page.page.get_by_role("region", name="Captions")
     assert regions.count() == 1
 
