@@ -60,6 +60,17 @@ def test_the_page_fetches_a_new_ticket_for_each_session_and_shows_it_to_nobody(p
         assert page.errors == []
 
 
+def test_a_session_that_follows_a_lost_one_has_a_ticket_of_its_own(page: VoicePage, relay: RelayProcess) -> None:
+    back_end = BackEnd(relay)
+    page.page.route(f"**{TICKET_URL}", back_end.answer)
+    page.page.evaluate("Math.random = () => 0.02")
+    page.start()
+    page.spy("spy.sockets.at(-1).dispatchEvent(new CloseEvent('close', { code: 1006 }))")
+    page.until(lambda: len(back_end.values) == 2, "a second ticket is fetched")
+    page.wait_for_state("listening")
+    assert len(set(back_end.values)) == 2
+
+
 def test_a_page_without_a_ticket_url_says_what_is_missing_and_opens_no_connection(page: VoicePage) -> None:
     with relay_process(env={**TICKETS, "RELAY_UPSTREAM": "simulator"}) as relay:
         page.page.goto(relay.url)
