@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,6 +67,28 @@ def test_every_word_for_what_is_lacking_has_an_effect() -> None:
     fields = {"transcription", "noise_reduction", "speed"}
     assert fields <= audio["input"].keys() | audio["output"].keys()
     assert set(get_args(Lack)) == fields | {RECORDINGS, *EVENTS.values()}
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "profiles.md").read_text()
+ROWS = re.findall(
+    r"^\| `(\w+)` \| (.*) \| (.*) \| `(\w+)`.* \| (\d+) kHz \| (\d+) kHz \| (.*)\|$", PAGE, flags=re.MULTILINE
+)
+
+
+def test_the_page_has_a_row_for_each_profile() -> None:
+    assert [row[0] for row in ROWS] == list(PROFILES)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_page_says_of_each_profile_what_the_table_does(row: tuple[str, ...]) -> None:
+    name, address, key, dialect, hears, speaks, lacks = row
+    profile = PROFILES[name]
+    assert (profile.url or profile.path) in address
+    assert profile.auth in key
+    assert (profile.dialect, profile.input_rate_hz, profile.output_rate_hz) == (
+        dialect, int(hears) * 1_000, int(speaks) * 1_000,
+    )  # fmt: skip
+    assert profile.lacks == set(re.findall(r"`(\w+)`", lacks))
 
 
 @pytest.mark.parametrize(
