@@ -24,12 +24,17 @@ pyproject.toml and checked here. `install` is called once, before the first conn
    tests/server/test_front_door.py::test_a_request_is_refused_for_its_head_alone
 8. A connection that its client has closed waits for its own idle time before it is gone, and keeps its descriptor that
    long: 10 s for each page that was left. -> Connection.
+   tests/server/test_front_door.py::test_a_client_that_has_said_its_last_byte_is_not_waited_for
    tests/server/test_connections.py::test_a_flood_of_connections_is_refused_with_503_and_leaves_no_trace
+9. A Host that is no host name (two dots in a row, 64 letters without one) fails in Python's idna codec, where Quart
+   binds its routes: 500 and a traceback. -> Http1Only.
+   tests/server/test_front_door.py::test_a_host_header_that_is_no_host_is_refused
 """
 
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import NoReturn
@@ -50,6 +55,9 @@ HEADERS = 100
 
 BODY_BYTES = 16_384
 PINNED = "0.18.0"
+
+_HOST = re.compile(rb"(?:(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
+"""A name in labels of at most 63 letters, or an IP address; RFC 9110, 7.2 allows none at all."""
 
 _TEXT_HEADERS = frozenset({b"connection", b"sec-websocket-protocol", b"sec-websocket-version", b"sec-websocket-key"})
 
@@ -110,6 +118,8 @@ def _refusal(request: h11.Request) -> int | None:
     body_bytes = lengths[0] if lengths else 0
     if request.http_version not in (b"1.1", b"1.0"):
         return 505
+    if any(name == b"host" and not _HOST.fullmatch(value) for name, value in request.headers):
+        return 400
     if head_bytes > HEAD_BYTES or len(request.headers) > HEADERS:
         return 431
     if any(name == b"transfer-encoding" for name, _ in request.headers):
@@ -120,9 +130,10 @@ def _refusal(request: h11.Request) -> int | None:
 
 
 class Connection(TCPServer):
-    """A connection whose idle time runs in its own scope, and that ends when a write fails."""
+    """A connection whose idle time runs in its own scope, and that ends when a write fails or the peer has ended."""
 
     _idle: trio.CancelScope | None = None
+    _peer_ended = False
 
     async def run(self) -> None:
         """Serve until the connection ends. The scope is around Hypercorn's nursery, which lets a Cancelled out."""
@@ -130,8 +141,9 @@ class Connection(TCPServer):
             await super().run()
 
     async def _read_data(self) -> None:
-        """Read to the end; then it is not idle but gone."""
+        """Read to the end; then it is not idle but gone, also if an answer is still to be finished."""
         await super()._read_data()
+        self._peer_ended = True
         await self.idle_task.stop()
         if self._idle is not None:
             self._idle.cancel()
@@ -155,7 +167,7 @@ class Connection(TCPServer):
     async def _update(self, event: Updated) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        if event.idle:
+        if event.idle and not self._peer_ended:
             self._idle = trio.CancelScope()
             self._task_group.spawn(self._idle_within, self._idle)
         elif self._idle is None:

@@ -49,11 +49,17 @@ def get(relay: RelayProcess, path: str, *headers: str) -> bytes:
     return exchange(relay, "\r\n".join(lines).encode())
 
 
-def upgrade(relay: RelayProcess, *headers: str, path: str = "/v1/realtime", protocol: str = "relay.v1") -> bytes:
+def upgrade(
+    relay: RelayProcess,
+    *headers: str,
+    host: str = "relay",
+    path: str = "/v1/realtime",
+    protocol: str = "relay.v1",
+) -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     lines = [
         f"GET {path} HTTP/1.1",
-        "Host: relay",
+        f"Host: {host}",
         "Connection: Upgrade",
         "Upgrade: websocket",
         "Sec-WebSocket-Version: 13",
@@ -165,6 +171,23 @@ def test_a_refusal_for_the_head_alone_is_json_and_has_no_body_for_head(relay: Re
     assert "connection.failed" not in relay.stderr
 
 
+@pytest.mark.parametrize(
+    "host", ["a..b", ".", "a" * 64, "a b", "a/b", "a@b", "r\xe9lay", "[::1", "relay:80:80", "relay:x"]
+)
+def test_a_host_header_that_is_no_host_is_refused(relay: RelayProcess, host: str) -> None:
+    for request in (f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"), upgrade(relay, host=host)):
+        assert status(exchange(relay, request, until=b"\r\n\r\n")) == 400
+    assert "Traceback" not in relay.stderr
+
+
+@pytest.mark.parametrize(
+    "host", ["", "relay", "relay.example.:8443", "a_b.example", "127.0.0.1:80", "[::1]:80", "a" * 63]
+)
+def test_a_host_header_that_is_a_host_is_taken(relay: RelayProcess, host: str) -> None:
+    request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    assert status(exchange(relay, request.encode())) == 200
+
+
 def test_http2_is_refused(relay: RelayProcess) -> None:
     assert not exchange(relay, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").startswith(b"\x00")
     upgraded = get(relay, "/", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
@@ -193,6 +216,22 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(relay: RelayPr
     while (left := len(list(descriptors.iterdir()))) > before and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert left <= before + 1
+
+
+@pytest.mark.parametrize("awaits", [True, False])
+@pytest.mark.parametrize("requests", [0, 1, 2, 3])
+def test_a_client_that_has_said_its_last_byte_is_not_waited_for(
+    relay: RelayProcess, requests: int, awaits: bool
+) -> None:
+    with relay.connect() as connection:
+        connection.settimeout(5)  # less than an idle time
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n" * requests)
+        received = b""
+        while awaits and received.count(b"ok\n") < requests:
+            received += connection.recv(65_536)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            pass
 
 
 def test_garbage_ends_one_connection_and_not_the_server(relay: RelayProcess) -> None:
