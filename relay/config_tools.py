@@ -25,7 +25,7 @@ MIN_SECRET_CHARS = 8
 """A shorter one would be found, and masked, where it only looks the same."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_PLACE = re.compile(r" - at `(?:key in `)?\$(?P<place>[^`]*)`$")
+_PLACE = re.compile(r" - at `(?:key` in `)?\$(?P<place>[^`]*)`$")
 _decoder = msgspec.json.Decoder(list[FunctionTool | McpTool])
 
 

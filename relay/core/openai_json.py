@@ -26,8 +26,9 @@ from relay.core.client import ClientSettings, Decision
 from relay.core.client_audio import CLIENT_RATE_HZ, ClientAudio
 from relay.core.formats import Samples, recordings, samples
 from relay.core.places import take
-from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, not_an_object, read_any
+from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, read_any
 from relay.core.public import Hearing
+from relay.core.refusals import not_an_object
 from relay.core.supports import check_supported
 from relay.core.turns import Turns
 from relay.errors import BadRequest, UpstreamProtocolError

@@ -16,7 +16,6 @@ What may be heard stands in public.py.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -26,23 +25,15 @@ import msgspec
 from relay.core import messages, shapes
 from relay.core.permissions import Permissions
 from relay.core.places import MISSING, merged, put, take, without
-from relay.errors import BadRequest, StartError
+from relay.core.refusals import NOT_YOURS, explained, is_unknown, not_an_object, refusal_of, refused
+from relay.errors import BadRequest
 
 Event = dict[str, Any]
 
 _event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
-_any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-MAX_PARAM = 300
-"""Characters of a field's name that are said back. No field that there is has a longer one."""
 
 MAX_TEXT_CHARS = 32_000
 """The longest text that a locked client may type at once."""
-
-_PATH = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>[^`]*)`$")
-_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`|missing required field `(?P<missing>[^`]*)`")
-_NOT_KNOWN = ("Object contains unknown field", "Invalid value", "Invalid enum value")
-"""How msgspec begins when a thing is not of the wrong type, but one that the shapes have no word for."""
 
 PCM: Final = {"type": "audio/pcm", "rate": 24_000}
 
@@ -127,15 +118,19 @@ class Policy:
         self._formats = upstreams if language.replaced else dict.fromkeys(upstreams, PCM)
 
     def read(self, text: str) -> Said:
-        """Read a text message. Raises BadRequest, naming the field."""
+        """Read a text message. Raises BadRequest, naming the field; what is nested too deeply is no JSON for us."""
+        try:
+            return self._read(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            raise not_an_object() from None
+
+    def _read(self, text: str) -> Said:
         try:
             message = self._language.decoder.decode(text)
         except msgspec.ValidationError as error:
-            if self._permissions.is_open and str(error).startswith(_NOT_KNOWN):
+            if self._permissions.is_open and is_unknown(error):
                 return self._untouched(text, error)
-            raise _explain(text, str(error), self._language.page) from None
-        except (msgspec.DecodeError, RecursionError, UnicodeError):
-            raise not_an_object() from None
+            raise explained(text, str(error), self._language.page) from None
         if isinstance(message, messages.Control | messages.Append):
             return message
         return self._trusted(text, message) if self._permissions.is_open else self._judged(message)
@@ -147,12 +142,12 @@ class Policy:
         event = read_any(text)
         match event:
             case {"type": str(kind)} if kind in self._language.replaced or kind.startswith("relay."):
-                raise _explain(text, str(error), self._language.page) from None
+                raise explained(text, str(error), self._language.page) from None
             case {"type": "input_audio_buffer.append", "audio": str(audio)}:
                 return messages.Append(audio=audio)
             case {"type": str()}:
                 return Up(self._with_formats_of_relays(event))
-        raise _explain(text, str(error), self._language.page) from None
+        raise explained(text, str(error), self._language.page) from None
 
     def _trusted(self, text: str, message: messages.Message) -> Said:
         event = read_any(text)
@@ -292,30 +287,12 @@ class Policy:
         return own + tools
 
 
-NOT_YOURS = "a client may not set this"
-
-
-def refused(param: str, reason: str, event_id: str | None) -> BadRequest:
-    """Return the refusal of a field."""
-    return BadRequest(f"{param}: {reason}.", code="relay_invalid_field", param=param, event_id=event_id)
-
-
 def read_any(text: str) -> Event:
     """Read an event that is translated before it is judged. Raises BadRequest if it is not a JSON object."""
     try:
         return _event.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise not_an_object() from None
-
-
-def not_an_object() -> BadRequest:
-    """Return what is said of a text that cannot be read at all."""
-    return BadRequest("The text is not a JSON object.", code="relay_invalid_json")
-
-
-def start_error(problem: BadRequest) -> StartError:
-    """Return the fatal form of `problem`, for a first message that cannot be used."""
-    return StartError(f"relay.start: {problem.public}", param=problem.param, event_id=problem.event_id)
 
 
 class _NotKnown(Exception):
@@ -330,8 +307,8 @@ def _session(session: Any, event_id: str | None) -> shapes.Session:
     try:
         return msgspec.convert(session, shapes.Session)
     except msgspec.ValidationError as error:
-        refusal = _refusal(str(error), event_id, "session")
-        if str(error).startswith(_NOT_KNOWN):
+        refusal = refusal_of(str(error), event_id, "session")
+        if is_unknown(error):
             raise _NotKnown(refusal) from None
         raise refusal from None
 
@@ -348,50 +325,3 @@ def _name(tool: Event) -> tuple[Any, Any]:
 def _event_id(event: Event) -> str | None:
     event_id = event.get("event_id")
     return event_id[:512] if isinstance(event_id, str) else None
-
-
-def _explain(text: str, problem: str, page: str) -> BadRequest:
-    head = _head(text)
-    if head is None:
-        return not_an_object()
-    event_id = _string(head.get("event_id"))
-    if _param(problem) == "type":
-        shown = (_string(head.get("type")) or "")[:64]
-        public = f"A client may not send events of type {shown!r}; {page} lists those it may."
-        return BadRequest(public, code="relay_unknown_event", param="type", event_id=event_id)
-    return _refusal(problem, event_id)
-
-
-def _refusal(problem: str, event_id: str | None, inside: str = "") -> BadRequest:
-    """Return the refusal that msgspec's words amount to, about a field of the object `inside`."""
-    param = _param(problem, inside)
-    is_unknown = param is not None and "unknown field" in problem
-    reason = NOT_YOURS if is_unknown else _PATH.sub("", problem)[:200]
-    public = f"{param or 'event'}: {reason}."
-    return BadRequest(public, code="relay_invalid_field", param=param, event_id=event_id)
-
-
-def _head(text: str) -> dict[str, msgspec.Raw] | None:
-    try:
-        return _any_object.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
-
-
-def _string(raw: msgspec.Raw | None) -> str | None:
-    """Return a short string value, or None for anything else."""
-    if raw is None or len(raw) > 600:
-        return None
-    try:
-        value = msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
-        return None
-    return value[:512]
-
-
-def _param(problem: str, inside: str = "") -> str | None:
-    where = _PATH.search(problem)
-    path = where["path"] if where else ""
-    named = _UNKNOWN.search(problem)
-    name = (named["name"] or named["missing"]) if named else ""
-    return ".".join(part for part in (inside, path, name) if part)[:MAX_PARAM] or None

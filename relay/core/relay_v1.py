@@ -18,8 +18,9 @@ from relay.core.events import encode
 from relay.core.formats import Samples, recordings
 from relay.core.places import MISSING, take
 from relay.core.playout import Playout
-from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up, not_an_object, start_error
+from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up
 from relay.core.public import Hearing
+from relay.core.refusals import not_an_object, start_error
 from relay.core.supports import CANCEL, check_supported
 from relay.core.turns import Turns
 from relay.core.vitals import InputVitals

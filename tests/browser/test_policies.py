@@ -1,4 +1,4 @@
-"""The page under each policy, by its short path: a turn of push-to-talk is spoken, heard upstream, and answered aloud."""
+"""The page under each policy, by its short path: a turn of push-to-talk is spoken, written down, and answered."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relay.core.client import ClientSettings, Decision
 from relay.core.openai_json import MAX_EARLY_UPDATES, OpenAIJson
-from relay.core.permissions import Permissions
+from relay.core.permissions import Grant, Permissions
 from relay.core.turns_failure import ABOUT
 from relay.core.vocabulary import BETA, GA
 from relay.errors import BadRequest
@@ -299,11 +299,23 @@ def test_what_is_not_a_json_object_is_called_so(text: str, beta: bool) -> None:
     assert caught.value.request_code == "relay_invalid_json"
 
 
-def test_no_depth_of_nesting_is_more_than_a_bad_request() -> None:
-    for depth in range(400, 2_000, 2):
-        text = '{"type":"session.update","session":{"voice":%s}}' % ("[" * depth + "]" * depth)
-        answer = answer_to(OpenAIJson(SETTINGS, beta=True), text)
-        assert isinstance(answer, Decision) or answer.request_code in ("relay_invalid_json", "relay_invalid_field")
+DEPTHS = range(400, 2_000, 4)
+DEEP = [
+    '{"type":"session.update","session":{"voice":%s}}',
+    '{"type":"session.update","session":{"type":"realtime","tools":[{"type":"function","name":"n","parameters":%s}]}}',
+    '{"type":"response.create","response":{"tools":[{"type":"function","name":"n","parameters":%s}]}}',
+    '{"type":"provider.new","x":%s}',
+]
+GRANTED = replace(SETTINGS, permissions=Permissions.of(SESSION, may=frozenset(get_args(Grant))))
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, GRANTED, OPEN], ids=["locked", "granted", "open"])
+@pytest.mark.parametrize("beta", [False, True])
+def test_no_depth_of_nesting_is_more_than_a_bad_request(settings: ClientSettings, beta: bool) -> None:
+    for depth in DEPTHS:
+        for text in DEEP:
+            answer = answer_to(OpenAIJson(settings, beta=beta), text % ('{"a":' * depth + "1" + "}" * depth))
+            assert isinstance(answer, Decision) or answer.request_code.startswith("relay_")
 
 
 json_values = st.recursive(
