@@ -63,16 +63,17 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK
     room = Connections(config, make_room(config))
     admission = Admission(config)
     tls = ServerTls(config.tls_certificate_file, config.tls_key_file) if config.tls_certificate_file else None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as nursery:
             listeners = await _listen(config)
             port = listeners[0].socket.getsockname()[1]
             services = Services(config, admission, await _target(config, nursery))
             app = create_app(services, config.allowed_origins(port))
             task_status.started(f"{config.scheme}://{_shown_host(config.host)}:{port}")
+            watchdog = Watchdog()
             with trio.CancelScope() as now:
-                nursery.start_soon(Watchdog().run)
-                nursery.start_soon(_watch_signals, signals, services, tls, now)
+                nursery.start_soon(watchdog.run)
+                nursery.start_soon(_watch_signals, signals, services, tls, watchdog, now)
                 await _serve_connections(app, services, room, tls, listeners, now)
             log.info("server.stopped")
             nursery.cancel_scope.cancel()
@@ -131,10 +132,17 @@ async def _drained(services: Services) -> None:
 
 
 async def _watch_signals(
-    signals: AsyncIterator[int], services: Services, tls: ServerTls | None, now: trio.CancelScope
+    signals: AsyncIterator[int],
+    services: Services,
+    tls: ServerTls | None,
+    watchdog: Watchdog,
+    now: trio.CancelScope,
 ) -> None:
-    """Begin to drain at the first signal, and end with the second. SIGHUP is about the certificate."""
+    """Begin to drain at the first signal, and end with the second. SIGHUP is about the certificate, SIGUSR1 asks."""
     async for number in signals:
+        if number == signal.SIGUSR1:
+            log.info("server.state", sessions=services.admission.sessions, **watchdog.state())
+            continue
         log.info("server.signal", signal=signal.Signals(number).name)
         if number == signal.SIGHUP:
             await _reload(tls)

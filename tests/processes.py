@@ -70,8 +70,18 @@ class RelayProcess:
     @property
     def stderr(self) -> str:
         """Everything that it has written to stderr so far."""
-        self.errors.flush()
-        return Path(self.errors.name).read_text(errors="replace")
+        return self.log_from(0)
+
+    @property
+    def log_bytes(self) -> int:
+        """How much it has written to stderr so far."""
+        return Path(self.errors.name).stat().st_size
+
+    def log_from(self, position_bytes: int) -> str:
+        """Give what it has written to stderr behind a position; a long run writes more than one wants to read."""
+        with open(self.errors.name, "rb") as file:
+            file.seek(position_bytes)
+            return file.read().decode(errors="replace")
 
     def stop(self, signal_number: int = signal.SIGTERM, *, deadline_s: float = STOP_DEADLINE_S) -> int:
         """Send a signal and give the exit code. AssertionError if it does not end in time."""

@@ -43,7 +43,7 @@ ALLOWED = {
     | {"session", "browser", "admission", "detach", "wire", "core"},
     "hardening": set(),
     "connections": LEAVES,
-    "watchdog": {"log"},
+    "watchdog": {"log", "audio"},
     "server": LEAVES
     | {"app", "session", "target", "admission", "detach", "hardening", "tls", "connections", "watchdog", "simulator"},
     "cli": LEAVES | {"config_sources", "server", "simulator", "audio"},

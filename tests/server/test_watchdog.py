@@ -67,3 +67,14 @@ def test_a_real_server_that_stood_still_says_so() -> None:
         while "loop.late late_ms=" not in relay.stderr and time.monotonic() < deadline_s:
             time.sleep(0.02)
         assert "loop.late late_ms=" in relay.stderr
+
+
+def test_asked_by_a_signal_a_server_says_what_it_holds() -> None:
+    with relay_process("--upstream", "simulator") as relay:
+        urllib.request.urlopen(f"{relay.url}healthz", timeout=10).close()
+        relay.process.send_signal(signal.SIGUSR1)
+        deadline_s = time.monotonic() + 10
+        while "server.state" not in relay.stderr and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert "sessions=0 tasks=" in relay.stderr
+        assert "native_handles=0" in relay.stderr

@@ -7,6 +7,8 @@ would: flood, stop in the middle, send what is not WebSocket.
 from __future__ import annotations
 
 import json
+import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -19,6 +21,8 @@ from tests.peers import FakeBrowser, FakeUpstream, PeerEnded, PeerRefused
 from tests.processes import RelayProcess
 
 GONE = (PeerEnded, PeerRefused, RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+Play = Callable[[FakeUpstream], Awaitable[None]]
 
 FORMAT = {"encoding": "s16le", "rate_hz": 24_000}
 START = {"type": "relay.start", "audio": {"input": FORMAT, "output": FORMAT}}
@@ -48,7 +52,7 @@ async def answer_typed_text(upstream: FakeUpstream) -> None:
 
 
 @asynccontextmanager
-async def open_upstream_server(play: Callable[[FakeUpstream], Awaitable[None]] = listen) -> AsyncIterator[str]:
+async def open_upstream_server(play: Play = listen) -> AsyncIterator[str]:
     """Serve for the length of the block; each connection's session begins, then `play` has it. Yields the URL."""
 
     async def serve_one(stream: trio.SocketStream) -> None:
@@ -119,6 +123,16 @@ async def settle(relay: RelayProcess, files: int, *, deadline_s: float = 10.0) -
     while (now := open_files(relay)) > files:
         assert trio.current_time() < until_s, f"{now} descriptors open, {files} before"
         await trio.sleep(0.02)
+
+
+async def state(relay: RelayProcess) -> dict[str, int]:
+    """Ask the process what it holds (SIGUSR1)."""
+    seen = relay.log_bytes
+    relay.process.send_signal(signal.SIGUSR1)
+    while True:
+        await trio.sleep(0.01)
+        if found := re.search(r" server.state (.*)\n", relay.log_from(seen)):
+            return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", found[1])}
 
 
 def ended(relay: RelayProcess) -> list[str]:
