@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import trio
 from wsproto.utilities import RemoteProtocolError
@@ -25,7 +26,7 @@ GONE = (PeerEnded, PeerRefused, RemoteProtocolError, trio.BrokenResourceError, t
 Play = Callable[[FakeUpstream], Awaitable[None]]
 
 FORMAT = {"encoding": "s16le", "rate_hz": 24_000}
-START = {"type": "relay.start", "audio": {"input": FORMAT, "output": FORMAT}}
+START: dict[str, Any] = {"type": "relay.start", "audio": {"input": FORMAT, "output": FORMAT}}
 
 
 async def begin(upstream: FakeUpstream) -> None:
