@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint bench binary clean native-tests pytest gate format
+.PHONY: help serve test lint bench soak attack binary clean native-tests pytest gate format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ format: $(VENV)/.develop ## let ruff put the code into shape
 
 bench: $(VENV)/.develop ## compare the audio path with other libraries: tables, charts, results/*.json
 	@$(BIN)/python -m benchmarks.audio_path
+
+attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure what abuse costs it: half an hour and more
+	@$(BIN)/python -m tests.attacks.fuzz --inputs $(or $(N),2000000)
+	@$(BIN)/python -m tests.attacks.figures
+
+soak: $(VENV)/.develop ## open and close sessions for S seconds (1800): does relay give everything back?
+	@$(BIN)/python -m tests.attacks.soak --seconds $(or $(S),1800)
 
 binary: dist/relay ## one file with everything inside: dist/relay
 

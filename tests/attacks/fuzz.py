@@ -256,7 +256,7 @@ async def fuzz(inputs: int, seed: int) -> Fuzz:
     env = {"RELAY_UPSTREAM_KEY": CANARY, "RELAY_COOLDOWN_BASE_S": "0.05", "RELAY_COOLDOWN_MAX_S": "0.05"}
     async with open_upstream_server(answer_typed_text) as url:
         with relay_process("--upstream", url, "--max-sessions", "1000", "--log-level", "info", env=env) as relay:
-            warm = Fuzz(relay, random.Random(seed + 1), 300)
+            warm = Fuzz(relay, random.Random(seed + 1), min(1_000, inputs // 4))
             await warm.run()
             before = await at_rest(relay)
             run = Fuzz(relay, random.Random(seed), inputs, memory_mib=[memory_bytes(relay) / 2**20])

@@ -30,7 +30,6 @@ from tests.processes import RelayProcess, relay_process
 from tests.server.upstreams import GONE, Play, memory_bytes, open_browser, open_upstream_server, settle, start, state
 
 AUDIO = base64.b64encode(bytes(4_800)).decode()
-WARM_UP_SESSIONS = 200
 ENV = {"RELAY_COOLDOWN_BASE_S": "0.05", "RELAY_COOLDOWN_MAX_S": "0.05", "RELAY_LOG_LEVEL": "info"}
 
 
@@ -47,7 +46,7 @@ class Soak:
 
     async def run(self, seconds: float, at_once: int) -> None:
         """Warm up, look, open and close for so long, and look again."""
-        await self.churn(at_once, until_sessions=WARM_UP_SESSIONS)
+        await self.churn(at_once, until_sessions=10 * at_once)
         self.before = await self.at_rest()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.measure)

@@ -1,0 +1,143 @@
+"""Measure what docs/reliability.md says about memory and time, on real processes:
+
+    python -m tests.attacks.figures
+
+Each line is one figure. The upstream is in this process; memory is that of relay's process in RAM (VmRSS).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import trio
+
+from relay.config import DEFAULTS
+from tests.peers import BINARY, FakeBrowser, FakeUpstream, frame
+from tests.processes import RelayProcess, relay_process
+from tests.server.upstreams import GONE, end_of, listen, memory_bytes, open_browser, open_upstream_server, start
+
+MIB = 2**20
+TOO_BIG = frame(BINARY, bytes(DEFAULTS.browser_message_bytes + 1), mask=b"\x01\x02\x03\x04")
+
+
+@asynccontextmanager
+async def sessions(relay: RelayProcess, count: int) -> AsyncIterator[list[FakeBrowser]]:
+    """Hold so many started sessions."""
+    async with AsyncExitStack() as stack:
+        browsers = []
+        for _ in range(count):
+            browsers.append(await stack.enter_async_context(open_browser(relay)))
+            await start(browsers[-1])
+        yield browsers
+
+
+async def idle(count: int = 1_000) -> None:
+    """What sessions cost in which nothing happens."""
+    async with open_upstream_server() as url:
+        with relay_process("--upstream", url, "--max-sessions", str(count + 10)) as relay:
+            async with sessions(relay, 10):
+                before = memory_bytes(relay)
+                async with sessions(relay, count):
+                    await trio.sleep(2)
+                    total = memory_bytes(relay)
+    each_kib = (total - before) / count / 1024
+    print(f"{count} idle sessions: {total / MIB:.1f} MiB in all, {each_kib:.1f} KiB each")
+
+
+async def close_after_too_big(relay: RelayProcess) -> float:
+    """Send one byte too much and ignore the 1009; return how long relay keeps the connection."""
+    async with open_browser(relay) as browser:
+        await start(browser)
+        await browser.stream.send_all(TOO_BIG)
+        began_s = time.monotonic()
+        with suppress(*GONE):
+            while True:
+                await browser.stream.send_all(b"\x00")
+                await trio.sleep(0.01)
+    return time.monotonic() - began_s
+
+
+async def abuse(relay: RelayProcess, mib: int) -> tuple[int, int]:
+    """Send so much in messages that are too big, to whoever listens; return the bytes, and on how many connections."""
+    sent_bytes = connections = 0
+    while sent_bytes < mib * MIB:
+        connections += 1
+        async with open_browser(relay) as browser:
+            with suppress(*GONE):
+                while True:
+                    await browser.stream.send_all(TOO_BIG)
+                    sent_bytes += len(TOO_BIG)
+    return sent_bytes, connections
+
+
+async def oversize(mib: int = 200) -> None:
+    """What it costs that clients send too much, and go on sending."""
+    async with open_upstream_server() as url:
+        with relay_process("--upstream", url) as relay:
+            longest_s = max([await close_after_too_big(relay) for _ in range(5)])
+            await abuse(relay, mib // 10)  # once, so that relay has its buffers
+            before = memory_bytes(relay)
+            sent_bytes, connections = await abuse(relay, mib)
+            await trio.sleep(2)
+            grown = (memory_bytes(relay) - before) / MIB
+    print(f"one byte over the limit: 1009, and the connection is gone after {longest_s:.2f} s at most")
+    print(f"{sent_bytes / MIB:.0f} MiB sent after it on {connections} connections: {grown:+.2f} MiB")
+
+
+async def answer_for_ever(upstream: FakeUpstream) -> None:
+    """Begin an answer when one is asked for, and never end it."""
+    while True:
+        if (await upstream.receive_json())["type"] == "response.create":
+            await upstream.send_json({"type": "response.created", "event_id": "e", "response": {"id": "resp_1"}})
+
+
+async def terminate(count: int = 200, stalled: int = 20) -> None:
+    """How long the end takes with a full house in which every answer goes on; some browsers stand still."""
+    async with open_upstream_server(answer_for_ever) as url:
+        with relay_process("--upstream", url, "--max-sessions", str(count)) as relay:
+            async with sessions(relay, count) as browsers:
+                for browser in browsers:
+                    await browser.send_json({"type": "response.create"})
+                ends = []
+
+                async def wait_for_end(browser: FakeBrowser) -> None:
+                    ends.append(await end_of(browser))
+
+                async with trio.open_nursery() as nursery:
+                    for browser in browsers[stalled:]:
+                        nursery.start_soon(wait_for_end, browser)
+                    began_s = time.monotonic()
+                    relay.process.send_signal(signal.SIGTERM)
+                    code = await trio.to_thread.run_sync(relay.process.wait, 60)
+                    took_s = time.monotonic() - began_s
+    told = ends.count(("relay_shutting_down", 1012))
+    print(f"SIGTERM, {count} sessions in endless answers, {stalled} not reading: exit {code} after {took_s:.1f} s,")
+    print(f"  {told} of {count - stalled} told 1012")
+
+
+async def restart() -> None:
+    """How long a new process takes to serve after a kill."""
+    async with open_upstream_server(listen) as url:
+        with relay_process("--upstream", url) as first:
+            async with sessions(first, 20):
+                os.kill(first.process.pid, signal.SIGKILL)
+                first.process.wait()
+                began_s = time.monotonic()
+                with relay_process("--upstream", url, "--port", str(first.port)) as second:
+                    async with sessions(second, 1):
+                        took_s = time.monotonic() - began_s
+    print(f"after SIGKILL with 20 sessions, a new process has its first session ready in {took_s:.2f} s")
+
+
+async def main() -> None:
+    """Measure everything."""
+    for figure in (idle, oversize, terminate, restart):
+        await figure()
+
+
+if __name__ == "__main__":
+    trio.run(main)
