@@ -245,6 +245,8 @@ HEADS = [
     (431, "GET / HTTP/1.1\r\nHost: relay\r\nA: " + "b" * 17_000 + "\r\n\r\n"),
     (431, "GET /" + "a" * 17_000 + " HTTP/1.1\r\nHost: relay\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\n\r\nhello"),
+    (400, "GET ?model=x HTTP/1.1\r\nHost: relay\r\n\r\n"),
+    (400, "GET http://[ HTTP/1.1\r\nHost: relay\r\n\r\n"),
     (411, "POST / HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     (413, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 16385\r\n\r\n"),
     (400, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
