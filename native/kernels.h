@@ -55,6 +55,10 @@ struct kernels {
      * stops at the first group that it does not like. */
     size_t (*encode_bulk)(char *out, const char *bytes, size_t n_bytes);
     size_t (*decode_bulk)(char *out, const char *text, size_t n_chars);
+    /* dst[i] = src[i] ^ byte i % 4 of the key as it lies in memory; src and dst may be the same. */
+    void (*mask)(char *dst, const char *src, size_t n, uint32_t key);
+    /* How many bytes at the start are below 0x80. */
+    size_t (*ascii)(const char *text, size_t n);
 };
 
 extern const struct kernels relay_kernels_c;

@@ -2,6 +2,7 @@
  * goes group by group through the tables of base64.c: without a byte shuffle (SSE2 has none) vectors gain little. */
 #if defined(__x86_64__) || defined(__aarch64__)
 
+#include "bytes_body.h"
 #include "pcm_body.h"
 
 typedef float four __attribute__((vector_size(16)));
@@ -249,6 +250,8 @@ const struct kernels relay_kernels_neon = {
     .poly = poly,
     .encode_bulk = no_bulk,
     .decode_bulk = no_bulk,
+    .mask = mask,
+    .ascii = ascii,
 };
 #else
 typedef int relay_no_128_here; /* a file must declare something */

@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#include "bytes_body.h"
 #include "pcm_body.h"
 
 /* ---- PCM16 ---- */
@@ -283,6 +284,8 @@ const struct kernels relay_kernels_avx2 = {
     .poly = poly,
     .encode_bulk = encode_bulk,
     .decode_bulk = decode_bulk,
+    .mask = mask,
+    .ascii = ascii,
 };
 
 #if defined(__clang__)

@@ -1,4 +1,5 @@
 /* Plain C: the path of every processor without one of its own, and the yardstick for the others in the tests. */
+#include "bytes_body.h"
 #include "pcm_body.h"
 
 #define BLOCK 32 /* outputs held at once; KERNEL_PAD >= BLOCK */
@@ -87,4 +88,6 @@ const struct kernels relay_kernels_c = {
     .poly = poly,
     .encode_bulk = no_bulk,
     .decode_bulk = no_bulk,
+    .mask = mask,
+    .ascii = ascii,
 };

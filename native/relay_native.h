@@ -1,7 +1,8 @@
-/* relay's audio path: one call per frame and direction.
+/* relay's audio path and its WebSocket frames: one call per frame and direction.
  *
- * Up:    browser samples -> resampler -> PCM16 -> base64 -> a finished input_audio_buffer.append event.
- * Down:  base64 delta -> PCM16 -> resampler -> samples in the browser's encoding.
+ * Up:     browser samples -> resampler -> PCM16 -> base64 -> a finished input_audio_buffer.append event.
+ * Down:   base64 delta -> PCM16 -> resampler -> samples in the browser's encoding.
+ * Frames: received bytes -> pieces of messages; a message -> a frame (RFC 6455, either role, no extensions).
  *
  * Rules of the whole interface
  *   - All samples are mono and little-endian. Full scale of PCM16 is 32768 and of float is 1.0.
@@ -17,6 +18,7 @@
 #define RELAY_NATIVE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define RELAY_MIN_RATE_HZ 8000
 #define RELAY_MAX_RATE_HZ 192000
@@ -112,5 +114,80 @@ ptrdiff_t relay_base64_encode(const char *bytes, size_t n_bytes, char *out);
 /* Decodes into `out`, which must hold n_chars / 4 * 3 bytes. Returns the bytes written or RELAY_E_BASE64, after which
  * the content of `out` is undefined. */
 ptrdiff_t relay_base64_decode(const char *text, size_t n_chars, char *out);
+
+/* ---- frames ----
+ *
+ * Sans-IO: bytes come in chunks as a socket gave them, and a message may arrive in any number of pieces. Nothing is
+ * collected here but the head of a frame and the payload of a control frame; the caller puts a message's pieces
+ * together, and never gets more of them than `max_message_bytes` and `max_fragments` allow, because a data frame is
+ * judged by its head, before the first byte of its payload.
+ *
+ *     relay_ws_init(&ws, RELAY_WS_SERVER, 65536, 64);
+ *     for each chunk:
+ *         do kind = relay_ws_next(&ws, chunk, n, out, room) ... while (ws.at);
+ */
+
+/* Whom we play: a server takes masked frames only, a client unmasked ones only. */
+#define RELAY_WS_SERVER 0
+#define RELAY_WS_CLIENT 1
+
+/* Opcodes (RFC 6455, section 11.8). */
+#define RELAY_WS_OP_TEXT 1
+#define RELAY_WS_OP_BINARY 2
+#define RELAY_WS_OP_CLOSE 8
+#define RELAY_WS_OP_PING 9
+#define RELAY_WS_OP_PONG 10
+
+/* What relay_ws_next() found. */
+#define RELAY_WS_MORE 0   /* nothing, up to the end of the chunk */
+#define RELAY_WS_TEXT 1   /* the last piece of a text, which is UTF-8 as a whole */
+#define RELAY_WS_BINARY 2 /* the last piece of a binary message */
+#define RELAY_WS_PIECE 3  /* a piece of a message, not its last; may be empty */
+#define RELAY_WS_CLOSE 8  /* a whole control frame; behind a Close nothing is looked at */
+#define RELAY_WS_PING 9
+#define RELAY_WS_PONG 10
+
+/* What it refuses. The first six mean 1002 to the peer, the seventh 1007, the last two 1009. */
+#define RELAY_WS_E_OPCODE (-21)    /* reserved */
+#define RELAY_WS_E_RESERVED (-22)  /* a reserved bit: there are no extensions */
+#define RELAY_WS_E_CONTROL (-23)   /* a control frame in fragments or over 125 bytes */
+#define RELAY_WS_E_MASK (-24)      /* a client that does not mask, a server that does */
+#define RELAY_WS_E_LENGTH (-25)    /* not in its shortest form, or over 2^63 */
+#define RELAY_WS_E_ORDER (-26)     /* a continuation of nothing, or a message inside a message */
+#define RELAY_WS_E_UTF8 (-27)      /* found at the first byte that cannot be right */
+#define RELAY_WS_E_TOO_LONG (-28)  /* more bytes in a message than allowed, by what its heads announce */
+#define RELAY_WS_E_FRAGMENTS (-29) /* more frames in a message than allowed */
+
+#define RELAY_WS_HEAD_BYTES 14    /* the longest head of a frame: 2, a length of 8, a key of 4 */
+#define RELAY_WS_CONTROL_BYTES 125 /* the longest payload of a control frame */
+
+/* The receiving side of one connection: 208 bytes, owned by the caller, who reads `at` and `length` and writes nothing. */
+typedef struct {
+    size_t at;     /* how much of the chunk has been used; 0 when all of it has */
+    size_t length; /* bytes that the last call wrote to `out` */
+    /* the rest belongs to ws_parse.c */
+    uint64_t max_message_bytes, message_bytes, left;
+    uint32_t max_fragments, fragments, passed;
+    int32_t verdict;
+    uint8_t role, stage, opcode, message, skipping, head_have, utf8_left, utf8_low, utf8_high;
+    uint8_t head[RELAY_WS_HEAD_BYTES], control[RELAY_WS_CONTROL_BYTES];
+} relay_ws;
+
+void relay_ws_init(relay_ws *ws, int role, uint64_t max_message_bytes, uint32_t max_fragments);
+
+/* Goes on in a chunk of n bytes, at ws->at, until there is something to say, and writes that piece of payload, unmasked,
+ * to `out`: as much as is there, at most `room`, which must be at least RELAY_WS_CONTROL_BYTES (else RELAY_E_ROOM). Call
+ * it again with the same chunk until ws->at is 0, which is when the chunk is used up. What it refuses it refuses on
+ * every later call as well. The stream may be cut anywhere: only the pieces differ. */
+int relay_ws_next(relay_ws *ws, const char *chunk, size_t n, char *out, size_t room);
+
+/* From now on drop messages unread: their limits, order and UTF-8 no longer matter, TOO_LONG and FRAGMENTS are
+ * forgiven, pings and a Close are still reported. */
+void relay_ws_skip(relay_ws *ws);
+
+/* Writes a whole, final frame: RELAY_WS_HEAD_BYTES + n are always enough room. `key`, four bytes that the peer cannot
+ * foretell, masks it, as a client must; NULL leaves it plain, as a server must. The payload may already lie at its place
+ * in `out`, behind the head. Returns the bytes written, or RELAY_E_ROOM. */
+ptrdiff_t relay_ws_build(int opcode, const char *payload, size_t n, const char *key, char *out, size_t room);
 
 #endif

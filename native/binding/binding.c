@@ -587,87 +587,122 @@ static void *_cffi_types[] = {
 /*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int)
 /*  1 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
 /*  2 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(void)
-/*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(char const *, size_t)
-/*  6 */ _CFFI_OP(_CFFI_OP_POINTER, 77), // char const *
-/*  7 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  9 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(char const *, size_t, char *)
-/* 10 */ _CFFI_OP(_CFFI_OP_NOOP, 6),
-/* 11 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 77), // char *
-/* 13 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 15 */ _CFFI_OP(_CFFI_OP_POINTER, 80), // relay_downlink *
-/* 16 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 20 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 21 */ _CFFI_OP(_CFFI_OP_NOOP, 6),
-/* 22 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 23 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(relay_ws *, char const *, size_t, char *, size_t)
+/*  4 */ _CFFI_OP(_CFFI_OP_POINTER, 106), // relay_ws *
+/*  5 */ _CFFI_OP(_CFFI_OP_POINTER, 101), // char const *
+/*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
+/*  7 */ _CFFI_OP(_CFFI_OP_POINTER, 101), // char *
+/*  8 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/*  9 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(void)
+/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 12 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(char const *, size_t)
+/* 13 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
+/* 14 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 16 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(char const *, size_t, char *)
+/* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
+/* 18 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 19 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 20 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 22 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 23 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
 /* 24 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 26 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 27 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 28 */ _CFFI_OP(_CFFI_OP_POINTER, 78), // double *
-/* 29 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 32 */ _CFFI_OP(_CFFI_OP_POINTER, 80), // relay_downlink const *
-/* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 35 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 81), // relay_uplink *
-/* 37 */ _CFFI_OP(_CFFI_OP_NOOP, 6),
-/* 38 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 39 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 40 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 43 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
-/* 44 */ _CFFI_OP(_CFFI_OP_NOOP, 28),
-/* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 47 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 48 */ _CFFI_OP(_CFFI_OP_POINTER, 81), // relay_uplink const *
-/* 49 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION, 15), // relay_downlink *()(int, int, int, int *)
-/* 52 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 53 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 54 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 55 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // int *
+/* 25 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
+/* 26 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 27 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 29 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 30 */ _CFFI_OP(_CFFI_OP_POINTER, 104), // relay_downlink *
+/* 31 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 32 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 35 */ _CFFI_OP(_CFFI_OP_NOOP, 30),
+/* 36 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
+/* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 38 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 39 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 42 */ _CFFI_OP(_CFFI_OP_NOOP, 30),
+/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 102), // double *
+/* 44 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 104), // relay_downlink const *
+/* 48 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 51 */ _CFFI_OP(_CFFI_OP_POINTER, 105), // relay_uplink *
+/* 52 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
+/* 53 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 36), // relay_uplink *()(int, int, int, int *)
-/* 58 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 51),
+/* 59 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 60 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 61 */ _CFFI_OP(_CFFI_OP_NOOP, 55),
-/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION, 7), // size_t()(relay_downlink const *)
-/* 64 */ _CFFI_OP(_CFFI_OP_NOOP, 32),
+/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 63 */ _CFFI_OP(_CFFI_OP_POINTER, 105), // relay_uplink const *
+/* 64 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 7), // size_t()(relay_uplink const *)
-/* 67 */ _CFFI_OP(_CFFI_OP_NOOP, 48),
-/* 68 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 69 */ _CFFI_OP(_CFFI_OP_FUNCTION, 7), // size_t()(void)
-/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION, 82), // void()(relay_downlink *)
-/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 73 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 74 */ _CFFI_OP(_CFFI_OP_FUNCTION, 82), // void()(relay_uplink *)
-/* 75 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
-/* 76 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 77 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 78 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 79 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 80 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_downlink
-/* 81 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_uplink
-/* 82 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 30), // relay_downlink *()(int, int, int, int *)
+/* 67 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 69 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 70 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // int *
+/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 72 */ _CFFI_OP(_CFFI_OP_FUNCTION, 51), // relay_uplink *()(int, int, int, int *)
+/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 74 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 76 */ _CFFI_OP(_CFFI_OP_NOOP, 70),
+/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 78 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // size_t()(relay_downlink const *)
+/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 80 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 81 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // size_t()(relay_uplink const *)
+/* 82 */ _CFFI_OP(_CFFI_OP_NOOP, 63),
+/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // size_t()(void)
+/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 86 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_downlink *)
+/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 30),
+/* 88 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 89 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_uplink *)
+/* 90 */ _CFFI_OP(_CFFI_OP_NOOP, 51),
+/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 92 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_ws *)
+/* 93 */ _CFFI_OP(_CFFI_OP_NOOP, 4),
+/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 4),
+/* 97 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 99 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 104 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_downlink
+/* 105 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_uplink
+/* 106 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_ws
+/* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_ws(relay_ws *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->at) | 0);  /* check that 'relay_ws.at' is an integer */
+  (void)((p->length) | 0);  /* check that 'relay_ws.length' is an integer */
+}
+struct _cffi_align_typedef_relay_ws { char x; relay_ws y; };
 
 static ptrdiff_t _cffi_d_relay_base64_check(char const * x0, size_t x1)
 {
@@ -690,10 +725,10 @@ _cffi_f_relay_base64_check(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(6), arg0, (char **)&x0);
+      _cffi_type(5), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(6), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(5), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -740,10 +775,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(6), arg0, (char **)&x0);
+      _cffi_type(5), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(6), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(5), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -753,10 +788,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg2, (char **)&x2);
+      _cffi_type(7), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(7), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -799,19 +834,19 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(30), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg1, (char **)&x1);
+      _cffi_type(7), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(7), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -848,10 +883,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(30), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -894,19 +929,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(30), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(28), arg1, (char **)&x1);
+      _cffi_type(43), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(28), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -967,10 +1002,10 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(55), arg3, (char **)&x3);
+      _cffi_type(70), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(55), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(70), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -982,7 +1017,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(15));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(30));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1017,19 +1052,19 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(30), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(6), arg1, (char **)&x1);
+      _cffi_type(5), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(6), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1039,10 +1074,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg3, (char **)&x3);
+      _cffi_type(7), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(7), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1079,10 +1114,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(30), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1123,10 +1158,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(32), arg0, (char **)&x0);
+      _cffi_type(47), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(32), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1165,10 +1200,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(32), arg0, (char **)&x0);
+      _cffi_type(47), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(32), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1283,10 +1318,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(36), arg0, (char **)&x0);
+      _cffi_type(51), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1329,19 +1364,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(36), arg0, (char **)&x0);
+      _cffi_type(51), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(28), arg1, (char **)&x1);
+      _cffi_type(43), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(28), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1402,10 +1437,10 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(55), arg3, (char **)&x3);
+      _cffi_type(70), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(55), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(70), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1417,7 +1452,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(36));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(51));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1452,19 +1487,19 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(36), arg0, (char **)&x0);
+      _cffi_type(51), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(6), arg1, (char **)&x1);
+      _cffi_type(5), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(6), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1474,10 +1509,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg3, (char **)&x3);
+      _cffi_type(7), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(7), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1522,10 +1557,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(48), arg0, (char **)&x0);
+      _cffi_type(63), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(48), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(63), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1564,10 +1599,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(48), arg0, (char **)&x0);
+      _cffi_type(63), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(48), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(63), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1585,6 +1620,258 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
 }
 #else
 #  define _cffi_f_relay_uplink_state_bytes _cffi_d_relay_uplink_state_bytes
+#endif
+
+static ptrdiff_t _cffi_d_relay_ws_build(int x0, char const * x1, size_t x2, char const * x3, char * x4, size_t x5)
+{
+  return relay_ws_build(x0, x1, x2, x3, x4, x5);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_ws_build(PyObject *self, PyObject *args)
+{
+  int x0;
+  char const * x1;
+  size_t x2;
+  char const * x3;
+  char * x4;
+  size_t x5;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+  PyObject *arg4;
+  PyObject *arg5;
+
+  if (!PyArg_UnpackTuple(args, "relay_ws_build", 6, 6, &arg0, &arg1, &arg2, &arg3, &arg4, &arg5))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(5), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(5), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(5), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(7), arg4, (char **)&x4);
+  if (datasize != 0) {
+    x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(7), arg4, (char **)&x4,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x5 = _cffi_to_c_int(arg5, size_t);
+  if (x5 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_ws_build(x0, x1, x2, x3, x4, x5); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_ws_build _cffi_d_relay_ws_build
+#endif
+
+static void _cffi_d_relay_ws_init(relay_ws * x0, int x1, uint64_t x2, uint32_t x3)
+{
+  relay_ws_init(x0, x1, x2, x3);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_ws_init(PyObject *self, PyObject *args)
+{
+  relay_ws * x0;
+  int x1;
+  uint64_t x2;
+  uint32_t x3;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+
+  if (!PyArg_UnpackTuple(args, "relay_ws_init", 4, 4, &arg0, &arg1, &arg2, &arg3))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(4), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(4), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  x2 = _cffi_to_c_int(arg2, uint64_t);
+  if (x2 == (uint64_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  x3 = _cffi_to_c_int(arg3, uint32_t);
+  if (x3 == (uint32_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { relay_ws_init(x0, x1, x2, x3); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+#else
+#  define _cffi_f_relay_ws_init _cffi_d_relay_ws_init
+#endif
+
+static int _cffi_d_relay_ws_next(relay_ws * x0, char const * x1, size_t x2, char * x3, size_t x4)
+{
+  return relay_ws_next(x0, x1, x2, x3, x4);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_ws_next(PyObject *self, PyObject *args)
+{
+  relay_ws * x0;
+  char const * x1;
+  size_t x2;
+  char * x3;
+  size_t x4;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+  PyObject *arg4;
+
+  if (!PyArg_UnpackTuple(args, "relay_ws_next", 5, 5, &arg0, &arg1, &arg2, &arg3, &arg4))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(4), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(4), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(5), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(7), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(7), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x4 = _cffi_to_c_int(arg4, size_t);
+  if (x4 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_ws_next(x0, x1, x2, x3, x4); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_ws_next _cffi_d_relay_ws_next
+#endif
+
+static void _cffi_d_relay_ws_skip(relay_ws * x0)
+{
+  relay_ws_skip(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_ws_skip(PyObject *self, PyObject *arg0)
+{
+  relay_ws * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(4), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(4), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { relay_ws_skip(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+#else
+#  define _cffi_f_relay_ws_skip _cffi_d_relay_ws_skip
 #endif
 
 static int _cffi_const_RELAY_E_BASE64(unsigned long long *o)
@@ -1692,6 +1979,174 @@ static int _cffi_const_RELAY_SIMD_SSE2(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_RELAY_WS_BINARY(unsigned long long *o)
+{
+  int n = (RELAY_WS_BINARY) <= 0;
+  *o = (unsigned long long)((RELAY_WS_BINARY) | 0);  /* check that RELAY_WS_BINARY is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_CLIENT(unsigned long long *o)
+{
+  int n = (RELAY_WS_CLIENT) <= 0;
+  *o = (unsigned long long)((RELAY_WS_CLIENT) | 0);  /* check that RELAY_WS_CLIENT is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_CLOSE(unsigned long long *o)
+{
+  int n = (RELAY_WS_CLOSE) <= 0;
+  *o = (unsigned long long)((RELAY_WS_CLOSE) | 0);  /* check that RELAY_WS_CLOSE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_CONTROL(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_CONTROL) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_CONTROL) | 0);  /* check that RELAY_WS_E_CONTROL is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_FRAGMENTS(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_FRAGMENTS) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_FRAGMENTS) | 0);  /* check that RELAY_WS_E_FRAGMENTS is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_LENGTH(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_LENGTH) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_LENGTH) | 0);  /* check that RELAY_WS_E_LENGTH is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_MASK(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_MASK) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_MASK) | 0);  /* check that RELAY_WS_E_MASK is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_OPCODE(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_OPCODE) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_OPCODE) | 0);  /* check that RELAY_WS_E_OPCODE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_ORDER(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_ORDER) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_ORDER) | 0);  /* check that RELAY_WS_E_ORDER is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_RESERVED(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_RESERVED) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_RESERVED) | 0);  /* check that RELAY_WS_E_RESERVED is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_TOO_LONG(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_TOO_LONG) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_TOO_LONG) | 0);  /* check that RELAY_WS_E_TOO_LONG is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_E_UTF8(unsigned long long *o)
+{
+  int n = (RELAY_WS_E_UTF8) <= 0;
+  *o = (unsigned long long)((RELAY_WS_E_UTF8) | 0);  /* check that RELAY_WS_E_UTF8 is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_HEAD_BYTES(unsigned long long *o)
+{
+  int n = (RELAY_WS_HEAD_BYTES) <= 0;
+  *o = (unsigned long long)((RELAY_WS_HEAD_BYTES) | 0);  /* check that RELAY_WS_HEAD_BYTES is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_MORE(unsigned long long *o)
+{
+  int n = (RELAY_WS_MORE) <= 0;
+  *o = (unsigned long long)((RELAY_WS_MORE) | 0);  /* check that RELAY_WS_MORE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_OP_BINARY(unsigned long long *o)
+{
+  int n = (RELAY_WS_OP_BINARY) <= 0;
+  *o = (unsigned long long)((RELAY_WS_OP_BINARY) | 0);  /* check that RELAY_WS_OP_BINARY is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_OP_CLOSE(unsigned long long *o)
+{
+  int n = (RELAY_WS_OP_CLOSE) <= 0;
+  *o = (unsigned long long)((RELAY_WS_OP_CLOSE) | 0);  /* check that RELAY_WS_OP_CLOSE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_OP_PING(unsigned long long *o)
+{
+  int n = (RELAY_WS_OP_PING) <= 0;
+  *o = (unsigned long long)((RELAY_WS_OP_PING) | 0);  /* check that RELAY_WS_OP_PING is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_OP_PONG(unsigned long long *o)
+{
+  int n = (RELAY_WS_OP_PONG) <= 0;
+  *o = (unsigned long long)((RELAY_WS_OP_PONG) | 0);  /* check that RELAY_WS_OP_PONG is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_OP_TEXT(unsigned long long *o)
+{
+  int n = (RELAY_WS_OP_TEXT) <= 0;
+  *o = (unsigned long long)((RELAY_WS_OP_TEXT) | 0);  /* check that RELAY_WS_OP_TEXT is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_PIECE(unsigned long long *o)
+{
+  int n = (RELAY_WS_PIECE) <= 0;
+  *o = (unsigned long long)((RELAY_WS_PIECE) | 0);  /* check that RELAY_WS_PIECE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_PING(unsigned long long *o)
+{
+  int n = (RELAY_WS_PING) <= 0;
+  *o = (unsigned long long)((RELAY_WS_PING) | 0);  /* check that RELAY_WS_PING is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_PONG(unsigned long long *o)
+{
+  int n = (RELAY_WS_PONG) <= 0;
+  *o = (unsigned long long)((RELAY_WS_PONG) | 0);  /* check that RELAY_WS_PONG is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_SERVER(unsigned long long *o)
+{
+  int n = (RELAY_WS_SERVER) <= 0;
+  *o = (unsigned long long)((RELAY_WS_SERVER) | 0);  /* check that RELAY_WS_SERVER is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WS_TEXT(unsigned long long *o)
+{
+  int n = (RELAY_WS_TEXT) <= 0;
+  *o = (unsigned long long)((RELAY_WS_TEXT) | 0);  /* check that RELAY_WS_TEXT is an integer */
+  return n;
+}
+
 static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_E_BASE64", (void *)_cffi_const_RELAY_E_BASE64, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_CLOSED", (void *)_cffi_const_RELAY_E_CLOSED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -1708,52 +2163,92 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_SIMD_C", (void *)_cffi_const_RELAY_SIMD_C, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_NEON", (void *)_cffi_const_RELAY_SIMD_NEON, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_SSE2", (void *)_cffi_const_RELAY_SIMD_SSE2, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 5), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 9), (void *)_cffi_d_relay_base64_encode },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 14), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 71), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 26), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 51), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 19), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 71), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 31), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 63), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "RELAY_WS_BINARY", (void *)_cffi_const_RELAY_WS_BINARY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_CLIENT", (void *)_cffi_const_RELAY_WS_CLIENT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_CLOSE", (void *)_cffi_const_RELAY_WS_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_CONTROL", (void *)_cffi_const_RELAY_WS_E_CONTROL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_FRAGMENTS", (void *)_cffi_const_RELAY_WS_E_FRAGMENTS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_LENGTH", (void *)_cffi_const_RELAY_WS_E_LENGTH, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_MASK", (void *)_cffi_const_RELAY_WS_E_MASK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_OPCODE", (void *)_cffi_const_RELAY_WS_E_OPCODE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_ORDER", (void *)_cffi_const_RELAY_WS_E_ORDER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_RESERVED", (void *)_cffi_const_RELAY_WS_E_RESERVED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_TOO_LONG", (void *)_cffi_const_RELAY_WS_E_TOO_LONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_E_UTF8", (void *)_cffi_const_RELAY_WS_E_UTF8, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_HEAD_BYTES", (void *)_cffi_const_RELAY_WS_HEAD_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_MORE", (void *)_cffi_const_RELAY_WS_MORE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_OP_BINARY", (void *)_cffi_const_RELAY_WS_OP_BINARY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_OP_CLOSE", (void *)_cffi_const_RELAY_WS_OP_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_OP_PING", (void *)_cffi_const_RELAY_WS_OP_PING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_OP_PONG", (void *)_cffi_const_RELAY_WS_OP_PONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_OP_TEXT", (void *)_cffi_const_RELAY_WS_OP_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_PIECE", (void *)_cffi_const_RELAY_WS_PIECE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_PING", (void *)_cffi_const_RELAY_WS_PING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_PONG", (void *)_cffi_const_RELAY_WS_PONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 12), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 16), (void *)_cffi_d_relay_base64_encode },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 29), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 86), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 41), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 34), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 86), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 46), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 78), (void *)_cffi_d_relay_downlink_state_bytes },
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_relay_init },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 3), (void *)_cffi_d_relay_live_handles },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 69), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 74), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 42), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 35), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 47), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 66), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 10), (void *)_cffi_d_relay_live_handles },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 84), (void *)_cffi_d_relay_table_bytes },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 89), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 72), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 50), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 62), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 81), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 21), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 95), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 3), (void *)_cffi_d_relay_ws_next },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 92), (void *)_cffi_d_relay_ws_skip },
+};
+
+static const struct _cffi_field_s _cffi_fields[] = {
+  { "at", offsetof(relay_ws, at),
+          sizeof(((relay_ws *)0)->at),
+          _CFFI_OP(_CFFI_OP_NOOP, 6) },
+  { "length", offsetof(relay_ws, length),
+              sizeof(((relay_ws *)0)->length),
+              _CFFI_OP(_CFFI_OP_NOOP, 6) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "relay_downlink", 80, _CFFI_F_OPAQUE,
+  { "$relay_ws", 106, 0,
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 0, 2 },
+  { "relay_downlink", 104, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 81, _CFFI_F_OPAQUE,
+  { "relay_uplink", 105, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_downlink", 80 },
-  { "relay_uplink", 81 },
+  { "relay_downlink", 104 },
+  { "relay_uplink", 105 },
+  { "relay_ws", 106 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_types,
   _cffi_globals,
-  NULL,  /* no fields */
+  _cffi_fields,
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  34,  /* num_globals */
-  2,  /* num_struct_unions */
+  62,  /* num_globals */
+  3,  /* num_struct_unions */
   0,  /* num_enums */
-  2,  /* num_typenames */
+  3,  /* num_typenames */
   NULL,  /* no includes */
-  83,  /* num_types */
+  108,  /* num_types */
   0,  /* flags */
 };
 
