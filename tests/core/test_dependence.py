@@ -24,7 +24,7 @@ ALLOWED = {
     "operators_session": {"config", "core", "profiles"},
     "log": {"config"},
     "audio": {"_native"},
-    "_frames": set(),
+    "_frames": {"_native"},
     "_handshake": {"_frames"},
     "wire": {"_frames", "_handshake"},
     "detach": set(),
