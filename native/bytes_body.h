@@ -1,4 +1,4 @@
-/* Bytes of WebSocket payloads in plain loops, which every level includes and its compiler turns into its own
+/* Bytes of WebSocket payloads and JSON texts in plain loops, which every level includes and its compiler turns into its own
  * instructions. A block goes through local words, so that source and target may be the same. */
 #include "kernels.h"
 
@@ -35,4 +35,18 @@ static size_t ascii(const char *text, size_t n) {
     }
     while (done < n && !(text[done] & 0x80)) done++;
     return done;
+}
+
+static inline uint8_t is_special(uint8_t c) { return (uint8_t)(c < 0x20) | (c >= 0x80) | (c == '"') | (c == '\\'); }
+
+static int plain(const char *text, size_t n) {
+    uint8_t special = 0;
+    size_t done = 0;
+    for (; done + BLOCK_BYTES <= n; done += BLOCK_BYTES) {
+        uint8_t block[BLOCK_BYTES];
+        memcpy(block, text + done, sizeof block);
+        for (size_t i = 0; i < BLOCK_BYTES; i++) special |= is_special(block[i]);
+    }
+    for (; done < n; done++) special |= is_special((uint8_t)text[done]);
+    return !special;
 }

@@ -59,6 +59,8 @@ struct kernels {
     void (*mask)(char *dst, const char *src, size_t n, uint32_t key);
     /* How many bytes at the start are below 0x80. */
     size_t (*ascii)(const char *text, size_t n);
+    /* Whether JSON lets all of it stand for itself inside quotes, and it is ASCII: no control, no '"', no '\\'. */
+    int (*plain)(const char *text, size_t n);
 };
 
 extern const struct kernels relay_kernels_c;

@@ -252,6 +252,7 @@ const struct kernels relay_kernels_neon = {
     .decode_bulk = no_bulk,
     .mask = mask,
     .ascii = ascii,
+    .plain = plain,
 };
 #else
 typedef int relay_no_128_here; /* a file must declare something */

@@ -286,6 +286,7 @@ const struct kernels relay_kernels_avx2 = {
     .decode_bulk = decode_bulk,
     .mask = mask,
     .ascii = ascii,
+    .plain = plain,
 };
 
 #if defined(__clang__)

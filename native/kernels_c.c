@@ -90,4 +90,5 @@ const struct kernels relay_kernels_c = {
     .decode_bulk = no_bulk,
     .mask = mask,
     .ascii = ascii,
+    .plain = plain,
 };

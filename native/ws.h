@@ -48,4 +48,8 @@ static inline uint32_t ws_key(const void *key, size_t passed) {
     return word;
 }
 
+/* If the chunk is exactly one whole, final frame of this opcode, which relay_ws_next() would take as a whole message:
+ * sets ws->length to the bytes of its payload and returns the offset at which they begin, else RELAY_E_NOT_MINE. */
+ptrdiff_t ws_whole_message(relay_ws *ws, int opcode, const char *chunk, size_t n);
+
 #endif

@@ -584,115 +584,168 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 /************************************************************/
 
 static void *_cffi_types[] = {
-/*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int)
-/*  1 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
-/*  2 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/*  4 */ _CFFI_OP(_CFFI_OP_POINTER, 106), // relay_ws *
-/*  5 */ _CFFI_OP(_CFFI_OP_POINTER, 101), // char const *
-/*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  7 */ _CFFI_OP(_CFFI_OP_POINTER, 101), // char *
-/*  8 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/*  9 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(void)
-/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 12 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(char const *, size_t)
-/* 13 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
-/* 14 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 16 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(char const *, size_t, char *)
-/* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
+/*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(char const *, size_t, relay_delta *)
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 138), // char const *
+/*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
+/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 141), // relay_delta *
+/*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(int)
+/*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
+/*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
+/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 144), // relay_ws *
+/* 10 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 11 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 138), // char *
+/* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, relay_delta *)
+/* 16 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 18 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 19 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 19 */ _CFFI_OP(_CFFI_OP_NOOP, 3),
 /* 20 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
-/* 22 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 23 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
-/* 24 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 25 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
-/* 26 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
-/* 27 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 29 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 30 */ _CFFI_OP(_CFFI_OP_POINTER, 104), // relay_downlink *
-/* 31 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
-/* 32 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 35 */ _CFFI_OP(_CFFI_OP_NOOP, 30),
-/* 36 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
-/* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 38 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
-/* 39 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 42 */ _CFFI_OP(_CFFI_OP_NOOP, 30),
-/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 102), // double *
-/* 44 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 104), // relay_downlink const *
+/* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
+/* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 23 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(char const *, size_t)
+/* 24 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 25 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 26 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(char const *, size_t, char *)
+/* 28 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 29 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 30 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 34 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 35 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 36 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 37 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 38 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 41 */ _CFFI_OP(_CFFI_OP_POINTER, 142), // relay_downlink *
+/* 42 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 43 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 46 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
+/* 47 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 48 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 51 */ _CFFI_OP(_CFFI_OP_POINTER, 105), // relay_uplink *
-/* 52 */ _CFFI_OP(_CFFI_OP_NOOP, 5),
-/* 53 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 7),
+/* 49 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 50 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 53 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
+/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 51),
-/* 59 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 60 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 63 */ _CFFI_OP(_CFFI_OP_POINTER, 105), // relay_uplink const *
-/* 64 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 56 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 57 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
+/* 63 */ _CFFI_OP(_CFFI_OP_POINTER, 139), // double *
+/* 64 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 30), // relay_downlink *()(int, int, int, int *)
-/* 67 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 69 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 70 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // int *
-/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 72 */ _CFFI_OP(_CFFI_OP_FUNCTION, 51), // relay_uplink *()(int, int, int, int *)
-/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 74 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 76 */ _CFFI_OP(_CFFI_OP_NOOP, 70),
-/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 78 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // size_t()(relay_downlink const *)
-/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
-/* 80 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 81 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // size_t()(relay_uplink const *)
-/* 82 */ _CFFI_OP(_CFFI_OP_NOOP, 63),
-/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // size_t()(void)
-/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 86 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_downlink *)
-/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 30),
-/* 88 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 89 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_uplink *)
-/* 90 */ _CFFI_OP(_CFFI_OP_NOOP, 51),
-/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 92 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_ws *)
-/* 93 */ _CFFI_OP(_CFFI_OP_NOOP, 4),
-/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION, 107), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 4),
-/* 97 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 99 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 104 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_downlink
-/* 105 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_uplink
-/* 106 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_ws
-/* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 67 */ _CFFI_OP(_CFFI_OP_POINTER, 142), // relay_downlink const *
+/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 69 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 71 */ _CFFI_OP(_CFFI_OP_POINTER, 143), // relay_uplink *
+/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 74 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 76 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 78 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 80 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 81 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 82 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 83 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 86 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 63),
+/* 88 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 89 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 90 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 91 */ _CFFI_OP(_CFFI_OP_POINTER, 143), // relay_uplink const *
+/* 92 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 93 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_ws *, relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 95 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 97 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 99 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 100 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION, 41), // relay_downlink *()(int, int, int, int *)
+/* 104 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 106 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 107 */ _CFFI_OP(_CFFI_OP_POINTER, 6), // int *
+/* 108 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 71), // relay_uplink *()(int, int, int, int *)
+/* 110 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 111 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 112 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 113 */ _CFFI_OP(_CFFI_OP_NOOP, 107),
+/* 114 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
+/* 116 */ _CFFI_OP(_CFFI_OP_NOOP, 67),
+/* 117 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 118 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
+/* 119 */ _CFFI_OP(_CFFI_OP_NOOP, 91),
+/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 121 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
+/* 122 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_downlink *)
+/* 124 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
+/* 125 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 126 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_uplink *)
+/* 127 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 128 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 129 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_ws *)
+/* 130 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 131 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 132 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 133 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 134 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 136 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 139 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 140 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 141 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 142 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_downlink
+/* 143 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_uplink
+/* 144 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_ws
+/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_delta(relay_delta *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->item_id) | 0);  /* check that 'relay_delta.item_id' is an integer */
+  (void)((p->item_id_chars) | 0);  /* check that 'relay_delta.item_id_chars' is an integer */
+  (void)((p->response_id) | 0);  /* check that 'relay_delta.response_id' is an integer */
+  (void)((p->response_id_chars) | 0);  /* check that 'relay_delta.response_id_chars' is an integer */
+  (void)((p->delta) | 0);  /* check that 'relay_delta.delta' is an integer */
+  (void)((p->delta_chars) | 0);  /* check that 'relay_delta.delta_chars' is an integer */
+  (void)((p->content_index) | 0);  /* check that 'relay_delta.content_index' is an integer */
+}
+struct _cffi_align_typedef_relay_delta { char x; relay_delta y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_typedef_relay_ws(relay_ws *p)
@@ -725,10 +778,10 @@ _cffi_f_relay_base64_check(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg0, (char **)&x0);
+      _cffi_type(1), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -775,10 +828,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg0, (char **)&x0);
+      _cffi_type(1), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -788,10 +841,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(7), arg2, (char **)&x2);
+      _cffi_type(12), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(7), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -809,6 +862,65 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
 }
 #else
 #  define _cffi_f_relay_base64_encode _cffi_d_relay_base64_encode
+#endif
+
+static int _cffi_d_relay_delta_find(char const * x0, size_t x1, relay_delta * x2)
+{
+  return relay_delta_find(x0, x1, x2);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_delta_find(PyObject *self, PyObject *args)
+{
+  char const * x0;
+  size_t x1;
+  relay_delta * x2;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+
+  if (!PyArg_UnpackTuple(args, "relay_delta_find", 3, 3, &arg0, &arg1, &arg2))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, size_t);
+  if (x1 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(3), arg2, (char **)&x2);
+  if (datasize != 0) {
+    x2 = ((size_t)datasize) <= 640 ? (relay_delta *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(3), arg2, (char **)&x2,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_delta_find(x0, x1, x2); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_delta_find _cffi_d_relay_delta_find
 #endif
 
 static ptrdiff_t _cffi_d_relay_downlink_finish(relay_downlink * x0, char * x1, size_t x2)
@@ -834,19 +946,19 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(30), arg0, (char **)&x0);
+      _cffi_type(41), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(7), arg1, (char **)&x1);
+      _cffi_type(12), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(7), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -870,6 +982,142 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
 #  define _cffi_f_relay_downlink_finish _cffi_d_relay_downlink_finish
 #endif
 
+static ptrdiff_t _cffi_d_relay_downlink_frame(relay_downlink * x0, char const * x1, size_t x2, uint32_t x3, uint64_t x4, char * x5, size_t x6)
+{
+  return relay_downlink_frame(x0, x1, x2, x3, x4, x5, x6);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
+{
+  relay_downlink * x0;
+  char const * x1;
+  size_t x2;
+  uint32_t x3;
+  uint64_t x4;
+  char * x5;
+  size_t x6;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+  PyObject *arg4;
+  PyObject *arg5;
+  PyObject *arg6;
+
+  if (!PyArg_UnpackTuple(args, "relay_downlink_frame", 7, 7, &arg0, &arg1, &arg2, &arg3, &arg4, &arg5, &arg6))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(41), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  x3 = _cffi_to_c_int(arg3, uint32_t);
+  if (x3 == (uint32_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  x4 = _cffi_to_c_int(arg4, uint64_t);
+  if (x4 == (uint64_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(12), arg5, (char **)&x5);
+  if (datasize != 0) {
+    x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(12), arg5, (char **)&x5,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x6 = _cffi_to_c_int(arg6, size_t);
+  if (x6 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_downlink_frame(x0, x1, x2, x3, x4, x5, x6); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_downlink_frame _cffi_d_relay_downlink_frame
+#endif
+
+static ptrdiff_t _cffi_d_relay_downlink_frame_room(relay_downlink const * x0, size_t x1)
+{
+  return relay_downlink_frame_room(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_downlink_frame_room(PyObject *self, PyObject *args)
+{
+  relay_downlink const * x0;
+  size_t x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_downlink_frame_room", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(67), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, size_t);
+  if (x1 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_downlink_frame_room(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_downlink_frame_room _cffi_d_relay_downlink_frame_room
+#endif
+
 static void _cffi_d_relay_downlink_free(relay_downlink * x0)
 {
   relay_downlink_free(x0);
@@ -883,10 +1131,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(30), arg0, (char **)&x0);
+      _cffi_type(41), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -929,19 +1177,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(30), arg0, (char **)&x0);
+      _cffi_type(41), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg1, (char **)&x1);
+      _cffi_type(63), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(63), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1002,10 +1250,10 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(70), arg3, (char **)&x3);
+      _cffi_type(107), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(70), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(107), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1017,7 +1265,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(30));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(41));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1052,19 +1300,19 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(30), arg0, (char **)&x0);
+      _cffi_type(41), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg1, (char **)&x1);
+      _cffi_type(1), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1074,10 +1322,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(7), arg3, (char **)&x3);
+      _cffi_type(12), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(7), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1114,10 +1362,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(30), arg0, (char **)&x0);
+      _cffi_type(41), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(30), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1158,10 +1406,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(47), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(47), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1200,10 +1448,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(47), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(47), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1251,6 +1499,174 @@ _cffi_f_relay_init(PyObject *self, PyObject *arg0)
 }
 #else
 #  define _cffi_f_relay_init _cffi_d_relay_init
+#endif
+
+static int _cffi_d_relay_lane_delta(relay_ws * x0, char const * x1, size_t x2, relay_delta * x3)
+{
+  return relay_lane_delta(x0, x1, x2, x3);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_lane_delta(PyObject *self, PyObject *args)
+{
+  relay_ws * x0;
+  char const * x1;
+  size_t x2;
+  relay_delta * x3;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+
+  if (!PyArg_UnpackTuple(args, "relay_lane_delta", 4, 4, &arg0, &arg1, &arg2, &arg3))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(9), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(3), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (relay_delta *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(3), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_lane_delta(x0, x1, x2, x3); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_lane_delta _cffi_d_relay_lane_delta
+#endif
+
+static ptrdiff_t _cffi_d_relay_lane_up(relay_ws * x0, relay_uplink * x1, char const * x2, size_t x3, char const * x4, char * x5, size_t x6)
+{
+  return relay_lane_up(x0, x1, x2, x3, x4, x5, x6);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_lane_up(PyObject *self, PyObject *args)
+{
+  relay_ws * x0;
+  relay_uplink * x1;
+  char const * x2;
+  size_t x3;
+  char const * x4;
+  char * x5;
+  size_t x6;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+  PyObject *arg4;
+  PyObject *arg5;
+  PyObject *arg6;
+
+  if (!PyArg_UnpackTuple(args, "relay_lane_up", 7, 7, &arg0, &arg1, &arg2, &arg3, &arg4, &arg5, &arg6))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(9), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(71), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(71), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg2, (char **)&x2);
+  if (datasize != 0) {
+    x2 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg2, (char **)&x2,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x3 = _cffi_to_c_int(arg3, size_t);
+  if (x3 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg4, (char **)&x4);
+  if (datasize != 0) {
+    x4 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg4, (char **)&x4,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(12), arg5, (char **)&x5);
+  if (datasize != 0) {
+    x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(12), arg5, (char **)&x5,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x6 = _cffi_to_c_int(arg6, size_t);
+  if (x6 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_lane_up(x0, x1, x2, x3, x4, x5, x6); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_lane_up _cffi_d_relay_lane_up
 #endif
 
 static int _cffi_d_relay_live_handles(void)
@@ -1305,6 +1721,141 @@ _cffi_f_relay_table_bytes(PyObject *self, PyObject *noarg)
 #  define _cffi_f_relay_table_bytes _cffi_d_relay_table_bytes
 #endif
 
+static ptrdiff_t _cffi_d_relay_uplink_frame(relay_uplink * x0, char const * x1, size_t x2, char const * x3, char * x4, size_t x5)
+{
+  return relay_uplink_frame(x0, x1, x2, x3, x4, x5);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
+{
+  relay_uplink * x0;
+  char const * x1;
+  size_t x2;
+  char const * x3;
+  char * x4;
+  size_t x5;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+  PyObject *arg4;
+  PyObject *arg5;
+
+  if (!PyArg_UnpackTuple(args, "relay_uplink_frame", 6, 6, &arg0, &arg1, &arg2, &arg3, &arg4, &arg5))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(71), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(12), arg4, (char **)&x4);
+  if (datasize != 0) {
+    x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(12), arg4, (char **)&x4,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x5 = _cffi_to_c_int(arg5, size_t);
+  if (x5 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_uplink_frame(x0, x1, x2, x3, x4, x5); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_uplink_frame _cffi_d_relay_uplink_frame
+#endif
+
+static ptrdiff_t _cffi_d_relay_uplink_frame_room(relay_uplink const * x0, size_t x1)
+{
+  return relay_uplink_frame_room(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_uplink_frame_room(PyObject *self, PyObject *args)
+{
+  relay_uplink const * x0;
+  size_t x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_uplink_frame_room", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(91), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(91), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, size_t);
+  if (x1 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_uplink_frame_room(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_uplink_frame_room _cffi_d_relay_uplink_frame_room
+#endif
+
 static void _cffi_d_relay_uplink_free(relay_uplink * x0)
 {
   relay_uplink_free(x0);
@@ -1318,10 +1869,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(51), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1364,19 +1915,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(51), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg1, (char **)&x1);
+      _cffi_type(63), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(63), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1437,10 +1988,10 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(70), arg3, (char **)&x3);
+      _cffi_type(107), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(70), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(107), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1452,7 +2003,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(51));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(71));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1487,19 +2038,19 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(51), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg1, (char **)&x1);
+      _cffi_type(1), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1509,10 +2060,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(7), arg3, (char **)&x3);
+      _cffi_type(12), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(7), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1557,10 +2108,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(63), arg0, (char **)&x0);
+      _cffi_type(91), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(63), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(91), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1599,10 +2150,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(63), arg0, (char **)&x0);
+      _cffi_type(91), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(63), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(91), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1655,10 +2206,10 @@ _cffi_f_relay_ws_build(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg1, (char **)&x1);
+      _cffi_type(1), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1668,19 +2219,19 @@ _cffi_f_relay_ws_build(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg3, (char **)&x3);
+      _cffi_type(1), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(7), arg4, (char **)&x4);
+      _cffi_type(12), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(7), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1727,10 +2278,10 @@ _cffi_f_relay_ws_init(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(4), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(4), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1789,19 +2340,19 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(4), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(4), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(5), arg1, (char **)&x1);
+      _cffi_type(1), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(5), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1811,10 +2362,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(7), arg3, (char **)&x3);
+      _cffi_type(12), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(7), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1851,10 +2402,10 @@ _cffi_f_relay_ws_skip(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(4), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(4), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1906,6 +2457,13 @@ static int _cffi_const_RELAY_E_MEMORY(unsigned long long *o)
 {
   int n = (RELAY_E_MEMORY) <= 0;
   *o = (unsigned long long)((RELAY_E_MEMORY) | 0);  /* check that RELAY_E_MEMORY is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_E_NOT_MINE(unsigned long long *o)
+{
+  int n = (RELAY_E_NOT_MINE) <= 0;
+  *o = (unsigned long long)((RELAY_E_NOT_MINE) | 0);  /* check that RELAY_E_NOT_MINE is an integer */
   return n;
 }
 
@@ -2153,6 +2711,7 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_E_FORMAT", (void *)_cffi_const_RELAY_E_FORMAT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_LENGTH", (void *)_cffi_const_RELAY_E_LENGTH, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_MEMORY", (void *)_cffi_const_RELAY_E_MEMORY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_E_NOT_MINE", (void *)_cffi_const_RELAY_E_NOT_MINE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_ROOM", (void *)_cffi_const_RELAY_E_ROOM, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_F32LE", (void *)_cffi_const_RELAY_F32LE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_MAX_FRAME_BYTES", (void *)_cffi_const_RELAY_MAX_FRAME_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -2187,53 +2746,84 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_WS_PONG", (void *)_cffi_const_RELAY_WS_PONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 12), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 16), (void *)_cffi_d_relay_base64_encode },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 29), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 86), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 41), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 34), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 86), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 46), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 78), (void *)_cffi_d_relay_downlink_state_bytes },
-  { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_relay_init },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 10), (void *)_cffi_d_relay_live_handles },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 84), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 89), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 72), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 50), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 62), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 81), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 21), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 95), (void *)_cffi_d_relay_ws_init },
-  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 3), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 92), (void *)_cffi_d_relay_ws_skip },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 23), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 27), (void *)_cffi_d_relay_base64_encode },
+  { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_relay_delta_find },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 52), (void *)_cffi_d_relay_downlink_frame },
+  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_frame_room },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 123), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 61), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 103), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 45), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 123), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 115), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 5), (void *)_cffi_d_relay_init },
+  { "relay_lane_delta", (void *)_cffi_f_relay_lane_delta, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 15), (void *)_cffi_d_relay_lane_delta },
+  { "relay_lane_up", (void *)_cffi_f_relay_lane_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 94), (void *)_cffi_d_relay_lane_up },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 21), (void *)_cffi_d_relay_live_handles },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 121), (void *)_cffi_d_relay_table_bytes },
+  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 77), (void *)_cffi_d_relay_uplink_frame },
+  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 90), (void *)_cffi_d_relay_uplink_frame_room },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 126), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 85), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 70), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 90), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 118), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 32), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 132), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_ws_next },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 129), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
+  { "item_id", offsetof(relay_delta, item_id),
+               sizeof(((relay_delta *)0)->item_id),
+               _CFFI_OP(_CFFI_OP_NOOP, 56) },
+  { "item_id_chars", offsetof(relay_delta, item_id_chars),
+                     sizeof(((relay_delta *)0)->item_id_chars),
+                     _CFFI_OP(_CFFI_OP_NOOP, 56) },
+  { "response_id", offsetof(relay_delta, response_id),
+                   sizeof(((relay_delta *)0)->response_id),
+                   _CFFI_OP(_CFFI_OP_NOOP, 56) },
+  { "response_id_chars", offsetof(relay_delta, response_id_chars),
+                         sizeof(((relay_delta *)0)->response_id_chars),
+                         _CFFI_OP(_CFFI_OP_NOOP, 56) },
+  { "delta", offsetof(relay_delta, delta),
+             sizeof(((relay_delta *)0)->delta),
+             _CFFI_OP(_CFFI_OP_NOOP, 56) },
+  { "delta_chars", offsetof(relay_delta, delta_chars),
+                   sizeof(((relay_delta *)0)->delta_chars),
+                   _CFFI_OP(_CFFI_OP_NOOP, 56) },
+  { "content_index", offsetof(relay_delta, content_index),
+                     sizeof(((relay_delta *)0)->content_index),
+                     _CFFI_OP(_CFFI_OP_NOOP, 56) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
-          _CFFI_OP(_CFFI_OP_NOOP, 6) },
+          _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "length", offsetof(relay_ws, length),
               sizeof(((relay_ws *)0)->length),
-              _CFFI_OP(_CFFI_OP_NOOP, 6) },
+              _CFFI_OP(_CFFI_OP_NOOP, 2) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_ws", 106, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 0, 2 },
-  { "relay_downlink", 104, _CFFI_F_OPAQUE,
+  { "$relay_delta", 141, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 7 },
+  { "$relay_ws", 144, 0,
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 7, 2 },
+  { "relay_downlink", 142, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 105, _CFFI_F_OPAQUE,
+  { "relay_uplink", 143, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_downlink", 104 },
-  { "relay_uplink", 105 },
-  { "relay_ws", 106 },
+  { "relay_delta", 141 },
+  { "relay_downlink", 142 },
+  { "relay_uplink", 143 },
+  { "relay_ws", 144 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -2243,12 +2833,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  62,  /* num_globals */
-  3,  /* num_struct_unions */
+  70,  /* num_globals */
+  4,  /* num_struct_unions */
   0,  /* num_enums */
-  3,  /* num_typenames */
+  4,  /* num_typenames */
   NULL,  /* no includes */
-  108,  /* num_types */
+  146,  /* num_types */
   0,  /* flags */
 };
 
