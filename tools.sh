@@ -2,7 +2,8 @@
 # Makes sure that the programs which relay needs beyond Python packages are there.
 #
 #   PYTHON=python3 ./tools.sh build   what it is built with: Python's venv module and headers, a C compiler
-#   ./tools.sh test                   what its tests use: Chromium for the page, valgrind and clang for the C code
+#   ./tools.sh test                   what its tests use: Chromium for the page, valgrind and clang for the C code,
+#                                     nginx and HAProxy for docs/deploy.md
 #   ./tools.sh has valgrind           says with its exit code whether that one is there
 #
 # Each goes by the name of its Debian package. As root on a Debian-like machine, what is missing is installed. Elsewhere
@@ -32,6 +33,7 @@ present() {
         libc6-dev) echo '#include <math.h>' | $(compiler) -fsyntax-only -x c - ;;
         chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
         clang) command -v clang && fuzzer_works ;;
+        nginx | haproxy) command -v "$1" || [ -x "/usr/sbin/$1" ] ;;
         *) command -v "$1" ;;
     esac > /dev/null 2>&1
 }
@@ -71,7 +73,7 @@ case ${1:-} in
         exit 1
         ;;
     test)
-        provide chromium valgrind clang
+        provide chromium valgrind clang nginx haproxy
         [ -z "$missing" ] && exit 0
         echo "Missing for the tests:$missing. Install with: apt-get install$missing (clang with its libclang-rt-*-dev)" >&2
         [ "${CI:-}" != true ] || exit 1

@@ -10,6 +10,7 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, cast
 
 import msgspec
@@ -30,6 +31,7 @@ from relay.errors import RelayError
 from relay.limits import bound_by, client_settings
 from relay.log import get_logger
 from relay.page import INDEX, load_page, serve_file
+from relay.proxies import TrustedProxies
 from relay.session import Services, Session
 from relay.tickets import Ticket, Tickets, steady_clock
 
@@ -59,6 +61,7 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     config, admission = services.config, services.admission
     files = load_page(config)
     now_s = steady_clock()
+    address_of = partial(_client_address, TrustedProxies(config.trusted_proxies))
     tickets = Tickets(config.ticket_secret, started_s=now_s()) if config.ticket_secret else None
     door, office = Door(config, origins, admission, tickets), TicketOffice(config, tickets)
 
@@ -80,15 +83,16 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
 
     @app.post(client_secrets.PATH)
     async def make_ticket() -> Response:
-        return await _make_ticket(office, now_s())
+        return await _make_ticket(office, address_of(request), now_s())
 
     @app.websocket("/v1/realtime")
     async def realtime() -> Response | None:
         try:
-            ticket = door.admit(_knock(), now_s())
+            address = address_of(websocket)
+            ticket = door.admit(_knock(address), now_s())
         except RelayError as error:
             return _refused(error)
-        return await _voice_session(_bound(services, ticket), ticket.id if ticket else None)
+        return await _voice_session(_bound(services, ticket), address, ticket.id if ticket else None)
 
     @app.after_request
     async def secure(response: Response) -> Response:
@@ -107,11 +111,10 @@ def _readiness(admission: Admission) -> Response:
     return _text(200, "ready")
 
 
-async def _make_ticket(office: TicketOffice, now_s: float) -> Response:
+async def _make_ticket(office: TicketOffice, address: str, now_s: float) -> Response:
     """Answer the operator's back end. The body of whoever does not know the server token is not waited for."""
-    peer = _connection(request).peer
     try:
-        office.check_token(bearer(request.headers.get("Authorization", "")), peer, now_s)
+        office.check_token(bearer(request.headers.get("Authorization", "")), address, now_s)
         answer, status, headers = office.answer(await _json_body(), now_s), 200, {"Cache-Control": "no-store"}
     except ApiError as error:
         answer, status, headers = error.body, error.status, dict(error.headers)
@@ -125,14 +128,18 @@ async def _json_body() -> bytes:
     return await request.get_data(cache=True, as_text=False, parse_form_data=False)
 
 
-def _knock() -> Knock:
+def _knock(address: str) -> Knock:
     headers = websocket.headers
     return Knock(
-        peer=_connection(websocket).peer,
+        peer=address,
         origins=headers.getlist("Origin"),
         subprotocols=websocket.requested_subprotocols,
         authorization=headers.getlist("Authorization"),
     )
+
+
+def _client_address(proxies: TrustedProxies, asked: BaseRequestWebsocket) -> str:
+    return proxies.client(_connection(asked).peer, asked.headers.getlist("X-Forwarded-For"))
 
 
 def _connection(asked: BaseRequestWebsocket) -> DetachableStream:
@@ -147,7 +154,7 @@ def _bound(services: Services, ticket: Ticket | None) -> Services:
     return replace(services, config=bound_by(ticket, services.config), target=target)
 
 
-async def _voice_session(services: Services, ticket_id: str | None) -> Response | None:
+async def _voice_session(services: Services, address: str, ticket_id: str | None) -> Response | None:
     """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
     connection = _connection(websocket)
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
@@ -155,13 +162,13 @@ async def _voice_session(services: Services, ticket_id: str | None) -> Response 
     subprotocol = answered_subprotocol(websocket.requested_subprotocols)
     client = _client(language, client_settings(session_id, config))
     try:
-        with services.admission.place(connection.peer):
+        with services.admission.place(address):
             connection.hold()
             await websocket.accept(subprotocol=subprotocol)
             socket = wire.WebSocket(
                 connection.detach(), role="server", limits=browser_limits(config), subprotocol=subprotocol
             )
-            log.info("session.started", session=session_id, peer=connection.peer, language=language, ticket=ticket_id)
+            log.info("session.started", session=session_id, peer=address, language=language, ticket=ticket_id)
             await Session(session_id, BrowserLeg(socket), client, services).run()
     finally:
         connection.release()

@@ -114,6 +114,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(max_length=4096, description="File with the certificate and its chain, PEM: relay then serves https.")
     ] = ""
     tls_key_file: Annotated[str, Meta(max_length=4096, description="File with the certificate's key, PEM.")] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(max_length=100, description="Addresses of proxies whose X-Forwarded-For is believed.")
+    ] = ()
     tickets: Annotated[
         Literal["", "required", "off"],
         Meta(description="Whether a session needs a ticket."),
@@ -224,11 +227,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return "https" if self.tls_certificate_file else "http"
 
     @property
+    def is_exposed(self) -> bool:
+        """Whether strangers could knock: it listens to other machines, or a proxy brings them."""
+        return not is_loopback(self.host) or bool(self.trusted_proxies)
+
+    @property
     def needs_tickets(self) -> bool:
         """Whether a session needs a ticket: where strangers could knock, and where tickets are set up."""
         if self.tickets:
             return self.tickets == "required"
-        return bool(self.ticket_secret) or not is_loopback(self.host)
+        return bool(self.ticket_secret) or self.is_exposed
 
     @property
     def limits_money(self) -> bool:

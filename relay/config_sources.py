@@ -24,6 +24,7 @@ from relay.config_tools import names, read_tools
 from relay.core.permissions import NAMED_CHOICES
 from relay.errors import ConfigError
 from relay.prices import price_table, unpriced
+from relay.proxies import TrustedProxies
 
 INSTRUCTIONS_LIMIT_BYTES = 65_536  # 16,384 tokens, which is what the API takes, at about 4 bytes each
 FILE_LIMIT_BYTES = 1_048_576
@@ -165,6 +166,7 @@ _CHECKS: Mapping[str, Any] = {
     "upstream_output_rate_hz": check_rate,
     "upstream_token_command": check_command,
     "allow_origin": _check_origins,
+    "trusted_proxies": TrustedProxies,
     "instructions": _check_instructions,
 }
 
@@ -197,12 +199,13 @@ def _check_together(config: Config, given: _Layer) -> None:
 
 def _listening_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Find what is wrong with where relay listens, as pairs of a setting and its problem."""
-    if not is_loopback(config.host) and not config.allow_origin:
-        yield "host", f"{config.host} can be reached from outside; say whose pages may connect (--allow-origin)"
-    if not is_loopback(config.host) and (missing := _missing_limits(config)):
-        yield "host", f"{config.host} can be reached from outside; set {missing} (docs/limits.md)"
+    name = "host" if not is_loopback(config.host) else "trusted_proxies"
+    if config.is_exposed and not config.allow_origin:
+        yield name, f"{_why_exposed(config)}; say whose pages may connect (--allow-origin)"
+    if config.is_exposed and (missing := _missing_limits(config)):
+        yield name, f"{_why_exposed(config)}; set {missing} (docs/limits.md)"
     if problem := _ticket_problem(config):
-        yield "tickets" if config.tickets else "host", problem
+        yield "tickets" if config.tickets else name, problem
     for name, other in (_TLS_FILES, _TLS_FILES[::-1]):
         if getattr(config, name) and not getattr(config, other):
             yield name, f"needs {other} as well"
@@ -213,6 +216,10 @@ _ORDERED = (
     ("ping_interval_s", "silence_deadline_s"),
     ("cooldown_base_s", "cooldown_max_s"),
 )
+
+
+def _why_exposed(config: Config) -> str:
+    return f"{config.host} can be reached from outside" if not is_loopback(config.host) else "a proxy brings strangers"
 
 
 def _missing_limits(config: Config) -> str:
@@ -233,7 +240,7 @@ def _ticket_problem(config: Config) -> str:
         )
     if token or not config.needs_tickets:
         return ""
-    why = "" if is_loopback(config.host) else f"{config.host} can be reached from outside; "
+    why = f"{_why_exposed(config)}; " if config.is_exposed else ""
     return f'{why}set RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET, or tickets = "off" (docs/tickets.md)'
 
 
@@ -294,6 +301,9 @@ def _secret(key: str, text: str) -> Secret | None:
     return Secret(text)
 
 
+_ENTRIES = {"allow_origin": "origins", "trusted_proxies": "addresses"}
+
+
 def _expected(name: str) -> str:
     """Describe in words what a field takes."""
     kind = FIELDS[name].__origin__
@@ -309,7 +319,7 @@ def _expected(name: str) -> str:
         return f"a number from {low:g} to {high:g}"
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
-        return "a list of " + (", ".join(get_args(inner)) if get_origin(inner) is Literal else "origins")
+        return "a list of " + (", ".join(get_args(inner)) if get_origin(inner) is Literal else _ENTRIES[name])
     return "a short text" + (" without spaces" if any(m.pattern and " " not in m.pattern for m in metas) else "")
 
 

@@ -2,8 +2,9 @@
 
 Rules: one object for the process, no awaiting in any decision. A connection costs a file descriptor, and a process
 without descriptors serves nobody; so their number is bounded, and the process's limit is raised to it before the first
-one comes (`make_room`). Loopback is not counted per address: from there comes the machine's own user, or a proxy that
-counts for itself. The table of addresses is bounded; the one that was idle longest is forgotten first.
+one comes (`make_room`). Loopback and the trusted proxies are not counted per address: from there comes the machine's
+own user, or a proxy, which counts for itself. The table of addresses is bounded; the one that was idle longest is
+forgotten first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from relay.addresses import is_loopback, network_of
 from relay.config import Config
 from relay.errors import ConfigError
 from relay.log import Sparingly, get_logger
+from relay.proxies import TrustedProxies
 
 log = get_logger(__name__)
 
@@ -63,6 +65,7 @@ class Connections:
     def __init__(self, config: Config, max_connections: int) -> None:
         self._max_connections = max_connections
         self._max_per_address = config.max_connections_per_address
+        self._proxies = TrustedProxies(config.trusted_proxies)
         self._rate_per_s = config.connects_per_s_per_address
         self._by_address: Counter[str] = Counter()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
@@ -72,7 +75,7 @@ class Connections:
     @contextmanager
     def place(self, peer: str, now_s: float) -> Iterator[None]:
         """Hold a place for a connection from `peer`, an IP address. Raises NoRoom."""
-        network = "" if is_loopback(peer) else network_of(peer)
+        network = "" if is_loopback(peer) or peer in self._proxies else network_of(peer)
         try:
             self._check(network, now_s)
         except NoRoom as refusal:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.addresses import is_loopback
 from relay.admission import Admission
 from relay.config import Config
 from relay.errors import AddressLimit, BadRequest, OriginRefused, RelayError, TicketRefused
@@ -60,7 +59,7 @@ class Door:
         self._origins = origins
         self._admission = admission
         self._tickets = tickets if config.needs_tickets else None
-        self._admits_no_origin = config.needs_tickets or is_loopback(config.host)
+        self._admits_no_origin = config.needs_tickets or not config.is_exposed
 
     def admit(self, knock: Knock, now_s: float) -> Ticket | None:
         """Let somebody in, with their ticket if tickets are needed. `now_s` is Unix time. Raises the refusal."""

@@ -17,6 +17,7 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         AddressLimit          too many sessions from one address
       UpstreamError           the Realtime API, or the way to it
         UpstreamUnreachable   no connection, no TLS, no handshake
+          UpstreamUntrusted   its certificate: of an unknown authority, out of date, or for another host
         UpstreamRefused       an HTTP answer other than 101
         UpstreamUnauthorized  the key was refused, before or after the handshake
         UpstreamNoToken       the command that gives relay its token failed
@@ -45,7 +46,10 @@ the HTTP status of the same meaning; 46xx are the operator's limits, numbered in
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+CertificateFault = Literal["unknown authority", "expired", "not valid yet", "wrong host", "invalid"]
+"""What is wrong with an upstream's certificate."""
 
 
 class RelayError(Exception):
@@ -165,6 +169,14 @@ class UpstreamUnreachable(UpstreamError):
     code = "relay_upstream_unreachable"
     close_code = 4502
     default_public = "The voice service cannot be reached. Try again in a moment."
+
+
+class UpstreamUntrusted(UpstreamUnreachable):
+    default_public = "The voice service could not prove who it is. Whoever runs this server finds out why in its log."
+
+    def __init__(self, fault: CertificateFault, *, detail: str) -> None:
+        super().__init__(detail=detail)
+        self.fault = fault
 
 
 class UpstreamRefused(UpstreamError):

@@ -29,6 +29,7 @@ from relay.core import events
 from relay.core.beta_upstream import BetaUpstream
 from relay.core.xai_upstream import XaiUpstream
 from relay.errors import (
+    CertificateFault,
     Overloaded,
     UpstreamClosed,
     UpstreamError,
@@ -38,6 +39,7 @@ from relay.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
     UpstreamUnreachable,
+    UpstreamUntrusted,
 )
 from relay.log import get_logger
 from relay.mask import Mask
@@ -63,6 +65,18 @@ OUR_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, 
 """Errors of a connection that is not even tried: descriptors, memory or ports of this machine are used up."""
 
 NO_SOCKET = "The server has no room for another connection. Try again in a moment."
+
+CERTIFICATE_FAULTS: dict[int, CertificateFault] = {
+    9: "not valid yet",
+    10: "expired",
+    18: "unknown authority",  # self-signed
+    19: "unknown authority",  # the top of its chain is self-signed, and not one of ours
+    20: "unknown authority",
+    21: "unknown authority",
+    62: "wrong host",
+    64: "wrong host",  # an IP address
+}
+"""OpenSSL's X509_V_ERR_ numbers; Python has no names for them."""
 
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
 
@@ -284,10 +298,8 @@ async def _connect(target: Target, key: Secret | None, config: Config, dial: Dia
             limits=limits,
             deadline_s=config.connect_deadline_s,
         )
-    except ssl.SSLError as error:
-        raise UpstreamUnreachable(detail=f"TLS with {address.host}: {error}") from None
-    except trio.BrokenResourceError as error:
-        raise UpstreamUnreachable(detail=f"TLS with {address.host}: {error.__cause__ or error}") from None
+    except (ssl.SSLError, trio.BrokenResourceError) as error:
+        raise _no_tls(address.host, error.__cause__ or error) from None
     except OSError as error:
         detail = f"{address.host}:{address.port}: {error}"
         raise (
@@ -302,6 +314,14 @@ async def _connect(target: Target, key: Secret | None, config: Config, dial: Dia
         raise refusal from None
     except wire.WireError as error:
         raise UpstreamUnreachable(detail=f"WebSocket handshake with {address.host}: {error}") from None
+
+
+def _no_tls(host: str, error: BaseException) -> UpstreamUnreachable:
+    """Say why there is no TLS with the upstream: by whose certificate, if it is that."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return UpstreamUnreachable(detail=f"TLS with {host}: {error}")
+    fault = CERTIFICATE_FAULTS.get(error.verify_code, "invalid")
+    return UpstreamUntrusted(fault, detail=f"certificate of {host}: {fault}: {error.verify_message}")
 
 
 def _is_our_lack(error: OSError) -> bool:

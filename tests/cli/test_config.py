@@ -81,6 +81,7 @@ def test_every_field_can_be_set_by_its_variable(field: str, tmp_path: Path) -> N
     tools.write_text("[]")
     samples = {
         "allow_origin": "https://a.example",
+        "trusted_proxies": "",
         "upstream": "simulator",
         "instructions_file": str(prompt),
         "tools_file": str(tools),
@@ -204,6 +205,7 @@ def test_a_wrong_variable_is_named_with_what_would_be_right(environ: dict[str, s
         ("port = true", "port: expected a whole number"),
         ("prot = 1", "prot: no such setting; did you mean port?"),
         ("allow_origin = 5", "allow_origin: expected a list of origins"),
+        ("trusted_proxies = 5", "trusted_proxies: expected a list of addresses"),
         ("vad_threshold = nan", "vad_threshold: expected a number from 0 to 1"),
         (f'openai_api_key = "{CANARY}"', "openai_api_key: keys are read from the environment only (OPENAI_API_KEY)"),
         (f'upstream_key = "{CANARY}"', "upstream_key: keys are read from the environment only (RELAY_UPSTREAM_KEY)"),
@@ -265,6 +267,22 @@ def test_beta_is_refused_for_the_simulator(upstream: str) -> None:
 def test_a_host_that_others_can_reach_needs_an_origin(host: str) -> None:
     assert refusal({"host": host}).startswith(f"--host: {host} can be reached from outside")
     assert load({"host": host, "allow_origin": ("https://voice.example",), **LIMITS}, TICKETS).host == host
+
+
+def test_a_proxy_that_brings_strangers_asks_for_the_same_as_a_host_that_they_can_reach() -> None:
+    proxies = {"RELAY_TRUSTED_PROXIES": "10.0.0.5, 10.1.0.0/24"}
+    begins = "RELAY_TRUSTED_PROXIES: a proxy brings strangers; "
+    assert refusal({}, proxies) == begins + "say whose pages may connect (--allow-origin)"
+    origin = {"RELAY_ALLOW_ORIGIN": "https://voice.example"}
+    assert refusal({}, proxies | origin).startswith(begins + "set max_session_s and max_usd")
+    limits = {f"RELAY_{name.upper()}": str(value) for name, value in LIMITS.items()}
+    assert refusal({}, proxies | origin | limits).startswith(begins + "set RELAY_SERVER_TOKEN")
+    assert load({}, proxies | origin | limits | TICKETS).trusted_proxies == ("10.0.0.5", "10.1.0.0/24")
+
+
+def test_a_proxy_is_named_by_its_address() -> None:
+    text = refusal({}, {"RELAY_TRUSTED_PROXIES": "proxy.example"})
+    assert text.startswith("RELAY_TRUSTED_PROXIES: expected IP addresses or networks of proxies, such as 10.0.0.5")
 
 
 @pytest.mark.parametrize(

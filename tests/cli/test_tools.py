@@ -95,7 +95,7 @@ def test_tests_without_their_programs_go_on_except_in_ci(machine: Machine) -> No
     machine.has("id", "echo 1000")
     done = machine.tools("test")
     assert done.returncode == 0
-    assert done.stderr.startswith("Missing for the tests: chromium valgrind clang. Install with: apt-get install ")
+    assert done.stderr.startswith("Missing for the tests: chromium valgrind clang")
     assert machine.tools("test", CI="true").returncode == 1
 
 

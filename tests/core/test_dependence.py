@@ -7,16 +7,17 @@ from pathlib import Path
 
 import relay
 
-LEAVES = {"config", "errors", "log", "addresses", "profiles"}
+LEAVES = {"config", "errors", "log", "addresses", "proxies", "profiles"}
 CORE = {"core", "errors", "audio"}
 ALLOWED = {
     "errors": set(),
     "addresses": set(),
+    "proxies": set(),
     "profiles": set(),
     "config": {"addresses", "core", "profiles"},
     "config_tools": {"config", "core"},
     "config_profile": {"addresses", "config", "profiles"},
-    "config_sources": {"addresses", "config", "config_profile", "config_tools", "core", "errors", "prices"},
+    "config_sources": {"addresses", "config", "config_profile", "config_tools", "core", "errors", "prices", "proxies"},
     "prices": {"config", "core"},
     "tickets": LEAVES | {"core"},
     "limits": LEAVES | {"core", "operators_session", "prices", "tickets"},

@@ -92,11 +92,12 @@ class Talker:
         self.heard.append(samples)
 
 
-async def connection(port: int, trust: ssl.SSLContext | None) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-    """Connect, over TLS if there is something to trust."""
-    if trust is None:
-        return await trio.open_tcp_stream("127.0.0.1", port)
-    return await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=trust)
+async def connection(
+    port: int, trust: ssl.SSLContext | None, local_address: str | None = None
+) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    """Connect, over TLS if there is something to trust; `local_address` is where from."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=local_address)
+    return trio.SSLStream(stream, trust, server_hostname="127.0.0.1") if trust else stream
 
 
 def origin(port: int, trust: ssl.SSLContext | None) -> str:
@@ -105,11 +106,19 @@ def origin(port: int, trust: ssl.SSLContext | None) -> str:
 
 @asynccontextmanager
 async def open_talker(
-    port: int, rate_hz: int = 16_000, *, trust: ssl.SSLContext | None = None
+    port: int,
+    rate_hz: int = 16_000,
+    *,
+    trust: ssl.SSLContext | None = None,
+    page: str = "",
+    local_address: str | None = None,
 ) -> AsyncIterator[Talker]:
-    """Connect as the page does. The stream is ours: trio-websocket leaves it to the garbage collector at times."""
-    headers = [(b"Origin", origin(port, trust).encode())]
-    stream = await connection(port, trust)
+    """Connect as a page does, relay's own or one of the origin `page`.
+
+    The stream is ours: trio-websocket leaves it to the garbage collector at times.
+    """
+    headers = [(b"Origin", (page or origin(port, trust)).encode())]
+    stream = await connection(port, trust, local_address)
     try:
         async with trio.open_nursery() as nursery:
             host = f"127.0.0.1:{port}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import trustme
 
 from relay.addresses import Address
 from relay.config import Config, Secret
-from relay.errors import UpstreamUnreachable
+from relay.errors import UpstreamUnreachable, UpstreamUntrusted
 from relay.target import target_for
 from relay.upstream import open_upstream, tls_context
 from tests.peers import FakeUpstream
@@ -78,29 +78,58 @@ async def test_the_authorities_are_read_once_and_not_for_each_session(
         assert (len(accepted), make.call_count) == (2, 1)
 
 
-async def test_a_self_signed_certificate_is_refused(authority: trustme.CA) -> None:
-    async with tls_upstream(trustme.CA().issue_cert("localhost")) as (port, accepted):
-        with pytest.raises(UpstreamUnreachable) as caught:
-            await connect(port)
-        assert "certificate verify failed" in caught.value.detail
+def self_signed(_: trustme.CA) -> trustme.LeafCert:
+    return trustme.CA().issue_cert("localhost")
+
+
+def expired(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("localhost", not_after=datetime.now(UTC) - timedelta(days=1))
+
+
+def of_tomorrow(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("localhost", not_before=datetime.now(UTC) + timedelta(days=1))
+
+
+def of_another_host(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("elsewhere.example")
+
+
+@pytest.mark.parametrize(
+    ("issue", "host", "fault"),
+    [
+        (self_signed, "localhost", "unknown authority"),
+        (expired, "localhost", "expired"),
+        (of_tomorrow, "localhost", "not valid yet"),
+        (of_another_host, "localhost", "wrong host"),
+        (of_another_host, "127.0.0.1", "wrong host"),
+    ],
+)
+async def test_a_certificate_that_proves_nothing_is_refused_and_the_error_says_why(
+    authority: trustme.CA, issue: Callable[[trustme.CA], trustme.LeafCert], host: str, fault: str
+) -> None:
+    async with tls_upstream(issue(authority)) as (port, accepted):
+        with pytest.raises(UpstreamUntrusted) as caught:
+            await connect(port, host)
+        assert caught.value.fault == fault
+        assert caught.value.detail.startswith(f"certificate of {host}: {fault}: ")
+        assert fault not in caught.value.public
         assert accepted == []
 
 
-async def test_a_certificate_for_another_host_is_refused(authority: trustme.CA) -> None:
-    async with tls_upstream(authority.issue_cert("elsewhere.example")) as (port, accepted):
-        with pytest.raises(UpstreamUnreachable) as caught:
-            await connect(port)
-        assert "mismatch" in caught.value.detail
-        assert accepted == []
+async def test_an_upstream_without_tls_is_another_matter(authority: trustme.CA) -> None:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
 
+    async def answer_plainly(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await stream.aclose()
 
-async def test_an_expired_certificate_is_refused(authority: trustme.CA) -> None:
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    async with tls_upstream(authority.issue_cert("localhost", not_after=yesterday)) as (port, accepted):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, answer_plainly, [listener])
         with pytest.raises(UpstreamUnreachable) as caught:
-            await connect(port)
-        assert "expired" in caught.value.detail
-        assert accepted == []
+            await connect(listener.socket.getsockname()[1], "127.0.0.1")
+        nursery.cancel_scope.cancel()
+    assert type(caught.value) is UpstreamUnreachable
+    assert "TLS with 127.0.0.1" in caught.value.detail
 
 
 def test_there_is_no_setting_that_touches_verification() -> None:
