@@ -187,8 +187,8 @@ def _check_together(config: Config, given: _Layer) -> None:
         raise wrong("client_may", "an open client may do all of this already; leave it out, or say policy = locked")
     if config.tool_choice not in {*NAMED_CHOICES, *names(config.tools)}:
         raise wrong("tool_choice", "expected auto, none, required, or the name of a function in tools_file")
-    for name, model in unpriced(config).items():
-        price = f"no price is known for {_printable(model)} as of {price_table().as_of}"
+    for name, what in unpriced(config).items():
+        price = f"no price is known for {_printable(what)} as of {price_table().as_of}"
         raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
     for low, high in _ORDERED:
         if getattr(config, low) > getattr(config, high):

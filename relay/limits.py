@@ -17,7 +17,7 @@ from relay.core.budget import Limits
 from relay.core.client import ClientSettings
 from relay.core.meter import Meter
 from relay.operators_session import permissions_for
-from relay.prices import price_table
+from relay.prices import prices_at
 from relay.tickets import Ticket, TicketLimits
 
 
@@ -32,7 +32,7 @@ def open_account(config: Config, *, now_s: float) -> Account:
         usd=config.max_usd,
         needs_price=config.limits_money,
     )
-    meter = Meter(price_table(), model=config.requested_model, transcription_model=config.transcription_model)
+    meter = Meter(prices_at(config), model=config.requested_model, transcription_model=config.transcription_model)
     unix_s = datetime.now(UTC).timestamp()
     rate_hz = config.upstream_profile.output_rate_hz
     return Account(meter, limits, upstream_rate_hz=rate_hz, now_s=now_s, unix_s=unix_s)

@@ -37,7 +37,7 @@ class Profile:
     `url` is where it is unless the operator says otherwise, "" if only they know; `path` completes a URL that has none.
     `hosts` matches the host names by which it is recognised. `defaults` are settings that are not relay's usual ones
     while the operator says nothing, `needs` are settings that the operator must name. `takes_user`: it wants to know by
-    a hash which user a session is for; others need not learn it.
+    a hash which user a session is for; others need not learn it. `openai_prices`: it charges what prices.toml says.
     """
 
     name: Name
@@ -50,6 +50,7 @@ class Profile:
     output_rate_hz: int = OPENAI_RATE_HZ
     lacks: frozenset[Lack] = frozenset()
     takes_user: bool = False
+    openai_prices: bool = False
     min_silence_ms: int = 0
     max_silence_ms: int = 10_000
     defaults: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +69,7 @@ PROFILES: Mapping[str, Profile] = {
             path="/v1/realtime",
             hosts=r"(?:[a-z]{2}\.)?api\.openai\.com",
             takes_user=True,
+            openai_prices=True,
         ),
         Profile(
             name="azure",
@@ -75,6 +77,7 @@ PROFILES: Mapping[str, Profile] = {
             hosts=r"[a-z0-9-]+\.(?:openai|services\.ai)\.azure\.com",
             auth="api-key",
             takes_user=True,
+            openai_prices=True,
             needs=("model",),
         ),
         Profile(

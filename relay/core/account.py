@@ -163,15 +163,23 @@ class Account:
                 self._meter.session(event.session)
                 return False
             case events.RESPONSE_DONE:
-                done = self._meter.response(event.response)
-                if done is None:
-                    return False
-                self._unbilled.billed(name(done.id), done.usage, self._budget.audio_out_s)
-                return True
+                return self._bill(event.response)
             case events.TRANSCRIBED:
                 self._meter.transcription(event.usage)
                 return True
         return False
+
+    def _bill(self, response: msgspec.Raw) -> bool:
+        """Charge a response that is over, by a guess if it has no bill; return whether the total changed."""
+        done = self._meter.response(response)
+        if done is None:
+            return False
+        usage = done.bill
+        if usage is None and (done.said_something or self._unbilled.generated(self._budget.audio_out_s)):
+            usage = self._unbilled.guess(self._budget.audio_out_s)
+            self._meter.guessed(usage)
+        self._unbilled.billed(name(done.id), usage, self._budget.audio_out_s)
+        return True
 
     def _figures(self) -> dict[str, Any]:
         usd = self._meter.usd

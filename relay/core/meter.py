@@ -7,7 +7,8 @@ charged is the one the upstream names in its session events; until it names one,
 A response is charged once, however often its end is told.
 
 A charge that cannot be priced makes the session's price unknown, for good: a model that is not in the table, or an
-answer without any usage. The tokens are counted all the same.
+answer without a usage that counts anything. The tokens are counted all the same; those of such an answer are estimated
+(unbilled.py). Where no table holds at all, the price is unknown from the beginning: others charge by the minute.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from relay.core.prices import PriceTable, TokenUsage, audio_seconds
 
 GENERATED = frozenset({"completed", "incomplete"})
 """A response with one of these ends has said something: without usage, its price is unknown, not zero. One with
-another end has if there are words in it: else who interrupts every answer would pay for none."""
+another end has if there are words in it, or if some came: else who interrupts every answer would pay for none."""
 
 MAX_CHARGED = 1_024
 """Responses that are remembered as charged. An hour holds some hundred."""
@@ -56,6 +57,16 @@ class Response(msgspec.Struct):
     usage: TokenUsage | None = None
     output: Any = None
 
+    @property
+    def bill(self) -> TokenUsage | None:
+        """What it used, if the upstream says so. A usage without figures, or of nothing, says nothing."""
+        return self.usage if self.usage and self.usage.total else None
+
+    @property
+    def said_something(self) -> bool:
+        """Whether it is known to have generated anything."""
+        return self.status in GENERATED or _has_words(self.output)
+
 
 class _Duration(msgspec.Struct, tag="duration"):
     seconds: Annotated[float, Meta(ge=0.0, le=1e9)]
@@ -71,15 +82,18 @@ _transcription_decoder = msgspec.json.Decoder(_Duration | _TranscriptionTokens)
 
 
 class Meter:
-    """The bill of one session. The arguments of its methods are JSON, as it stood inside an event."""
+    """The bill of one session. The arguments of its methods are JSON, as it stood inside an event.
 
-    def __init__(self, prices: PriceTable, *, model: str, transcription_model: str) -> None:
+    `prices` is None where none is known.
+    """
+
+    def __init__(self, prices: PriceTable | None, *, model: str, transcription_model: str) -> None:
         self._prices = prices
         self._model = model
         self._transcription_model = transcription_model
         self.tokens = 0
         self.known_usd = 0.0
-        self.price_known = True
+        self.price_known = prices is not None
         self._charged: Memory[bool] = Memory(MAX_CHARGED)
 
     @property
@@ -98,24 +112,29 @@ class Meter:
             self._transcription_model = told.audio.input.transcription.model or self._transcription_model
 
     def response(self, response: msgspec.Raw) -> Response | None:
-        """A response is over, whatever its end was. Return it as far as it can be read; None if it was charged."""
-        done = read_response(response)
-        if done is None:
-            self._charge(None)
-            return Response()
+        """A response is over, whatever its end was: charge what it used. Return it, or None if it was charged before.
+
+        One that has no `bill` makes the price unknown if it said something; so does one that cannot be read.
+        """
+        done = read_response(response) or Response(status="completed")
         if not self._is_new(done.id):
             return None
-        if done.usage is not None:
-            self.used(done.usage)
-        elif done.status in GENERATED or _has_words(done.output):
+        if done.bill:
+            self.used(done.bill)
+        elif done.said_something:
             self._charge(None)
         return done
 
     def used(self, usage: TokenUsage) -> None:
         """Charge what a response used."""
-        price = self._prices.model(self._model)
+        price = self._prices.model(self._model) if self._prices else None
         self.tokens += usage.total
-        self._charge(price.usd(usage) if price else None if usage.total else 0.0)
+        self._charge(price.usd(usage) if price else None)
+
+    def guessed(self, usage: TokenUsage) -> None:
+        """Count what a response used that has no bill. The tokens are a guess; money is never guessed."""
+        self.tokens += usage.total
+        self._charge(None)
 
     def transcription(self, usage: msgspec.Raw) -> None:
         """What the person said has been written down."""
@@ -139,8 +158,10 @@ class Meter:
         return True
 
     def _charge_transcription(self, seconds: float | None) -> None:
-        known = seconds is not None
-        self._charge(self._prices.transcription_usd(self._transcription_model, seconds or 0.0) if known else None)
+        if seconds is None or self._prices is None:
+            self._charge(None)
+        else:
+            self._charge(self._prices.transcription_usd(self._transcription_model, seconds))
 
     def _charge(self, usd: float | None) -> None:
         if usd is None:

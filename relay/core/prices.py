@@ -62,7 +62,9 @@ class TokenUsage(msgspec.Struct, frozen=True):
     @property
     def total(self) -> int:
         """All tokens; whichever of the API's figures is larger."""
-        return max(self.total_tokens or 0, (self.input_tokens or 0) + (self.output_tokens or 0))
+        read = max(self.input_tokens or 0, _sum(self.input_token_details))
+        written = max(self.output_tokens or 0, _sum(self.output_token_details))
+        return max(self.total_tokens or 0, read + written)
 
 
 class ModelPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,9 +104,9 @@ class PriceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def audio_seconds(usage: TokenUsage) -> float | None:
-    """Return how much of a person's audio the input tokens of a transcription stand for; None if they do not say."""
-    audio = usage.input_token_details.audio_tokens if usage.input_token_details else None
-    return None if audio is None else audio * 60 / AUDIO_TOKENS_PER_MINUTE
+    """Return how much of a person's audio the input tokens of a transcription stand for; None if there are none."""
+    _, audio, _ = _inputs(usage)
+    return audio * 60 / AUDIO_TOKENS_PER_MINUTE if audio else None
 
 
 def next_usage(before: TokenUsage, *, text_in: int, audio_in_s: float, text_out: int, audio_out_s: float) -> TokenUsage:
@@ -144,6 +146,13 @@ def _outputs(usage: TokenUsage) -> tuple[int, int]:
     text = details.text_tokens or 0
     stated = max(usage.output_tokens or 0, usage.total - sum(_inputs(usage)))
     return text, max(details.audio_tokens or 0, stated - text)
+
+
+def _sum(details: InputDetails | OutputDetails | None) -> int:
+    if details is None:
+        return 0
+    image = details.image_tokens if isinstance(details, InputDetails) else 0
+    return (details.text_tokens or 0) + (details.audio_tokens or 0) + (image or 0)
 
 
 def _cached(usage: TokenUsage) -> tuple[int, int, int]:

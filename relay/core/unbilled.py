@@ -1,4 +1,4 @@
-"""What an answer costs whose bill never comes, because the session ended first.
+"""What an answer uses whose bill never comes: the session ended first, or the upstream does not say.
 
 Rules: the estimate is made of what the upstream's events tell anyway, and is never zero for a response that began. It
 reads dearly, because limits are kept by it: what went into the answer is what went into the one before and came out of
@@ -75,7 +75,7 @@ class Unbilled:
             del self._open[next(iter(self._open))]
 
     def billed(self, response_id: str, usage: TokenUsage | None, audio_out_s: float) -> None:
-        """A response was charged; one that nobody began stands for the oldest.
+        """A response was charged, for nothing if `usage` is None; one that nobody began stands for the oldest.
 
         What goes into the next one is what this one says, and what is said from now on.
         """
@@ -85,11 +85,21 @@ class Unbilled:
         if not self._open:
             self._wrote_bytes, self._generated_from_s = 0, audio_out_s
 
+    def generated(self, audio_out_s: float) -> bool:
+        """Whether anything came that no bill accounts for."""
+        return audio_out_s > self._generated_from_s or self._wrote_bytes > 0
+
+    def guess(self, audio_out_s: float) -> TokenUsage:
+        """Return what a response probably used that is over and has no bill: all that came is taken for its own."""
+        usage = self._usage(self._wrote_bytes // BYTES_PER_TOKEN, audio_out_s - self._generated_from_s)
+        self._wrote_bytes, self._generated_from_s = 0, audio_out_s
+        return usage
+
     def take(self, audio_out_s: float) -> list[TokenUsage]:
         """Return what each open response probably used, and forget them. Output without a response is one as well."""
+        count = len(self._open) or int(self.generated(audio_out_s))
         generated_s, self._generated_from_s = audio_out_s - self._generated_from_s, audio_out_s
         wrote, self._wrote_bytes = self._wrote_bytes, 0
-        count = len(self._open) or int(generated_s > 0 or wrote > 0)
         self._open.clear()
         texts = [wrote // BYTES_PER_TOKEN] + [0] * count
         sounds_s = [generated_s] + [0.0] * count

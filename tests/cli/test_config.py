@@ -27,6 +27,7 @@ from relay.config import (
 )
 from relay.config_sources import INSTRUCTIONS_LIMIT_BYTES, load
 from relay.errors import ConfigError
+from relay.prices import prices_at
 
 CANARY = "sk-canary-0123456789abcdef"
 KEY = {"OPENAI_API_KEY": CANARY}
@@ -368,8 +369,53 @@ def test_a_limit_in_money_needs_a_model_whose_price_is_known(limit: str, setting
 def test_the_model_that_is_priced_is_the_one_that_the_upstreams_url_names() -> None:
     url = "wss://voice.example/v1/realtime?model=no%20such"
     assert load({"upstream": url}, {}).requested_model == "no such"
-    assert "no price is known for no such as of" in refusal({"upstream": url}, {"RELAY_MAX_USD": "1"})
+    gateway = {"upstream": url, "profile": "openai"}
+    assert "no price is known for no such as of" in refusal(gateway, {"RELAY_MAX_USD": "1"})
     assert load({"upstream": "wss://voice.example/"}, {"RELAY_MODEL": "mine"}).requested_model == "mine"
+
+
+GIVEN_NAMES = {"model": "gpt-realtime-2.1", "transcription_model": "gpt-transcribe"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"profile": "xai"},
+        {"profile": "qwen"},
+        {"profile": "localai"},
+        {"profile": "speaches", "upstream": "ws://127.0.0.1:9000"},
+        {"upstream": "wss://voice.example/v1/realtime"},
+        {"upstream": "wss://api.x.ai/v1/realtime", "profile": "custom"},
+        {"upstream": "simulator", "profile": "localai"},
+    ],
+)
+def test_a_model_elsewhere_that_has_the_name_of_one_of_openais_has_no_known_price(settings: dict[str, str]) -> None:
+    limited = GIVEN_NAMES | settings
+    text = refusal(limited, {"RELAY_MAX_USD": "1"})
+    assert text.partition(": ")[0] == "--profile"
+    kind = settings["profile"] if settings.get("profile") not in (None, "custom") else "custom"
+    assert f"no price is known for an upstream of the kind {kind} as of 2" in text
+    assert "max_tokens" in text
+    assert load(limited, {"RELAY_MAX_TOKENS": "1"}).max_tokens == 1
+    assert prices_at(load(limited, {})) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"upstream": "openai"},
+        {"upstream": "wss://eu.api.openai.com/v1/realtime", "profile": "custom"},
+        {"upstream": "wss://gateway.example/v1/realtime", "profile": "openai"},
+        {"upstream": "wss://mine.openai.azure.com"},
+    ],
+)
+def test_openais_prices_hold_at_openai_at_azure_and_where_the_operator_says_that_it_is_openai(
+    settings: dict[str, str],
+) -> None:
+    keys = {"OPENAI_API_KEY": "sk-x"} if "openai.com" in str(settings) or settings.get("upstream") == "openai" else {}
+    keys |= {"RELAY_UPSTREAM_KEY": "k"} if "azure" in str(settings) else {}
+    assert load(GIVEN_NAMES | settings, keys | {"RELAY_MAX_USD": "1"}).max_usd == 1
 
 
 def test_without_captions_their_price_does_not_matter() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from typing import Any
 
@@ -250,6 +251,62 @@ def test_an_answer_of_an_unknown_model_without_an_end_has_an_unknown_price() -> 
     hear(account, "response.output_audio.delta", delta=delta(500))
     account.close()
     assert account.totals()["price"] == "unknown"
+
+
+SPOKEN: list[tuple[str, dict[str, Any]]] = [
+    ("session.updated", {"session": {"instructions": "x" * 3_000}}),
+    ("response.created", {"response": {"id": "resp_1"}}),
+    ("response.output_audio.delta", {"delta": delta(2_000)}),
+    ("response.output_audio_transcript.delta", {"delta": "x" * 58}),
+]
+
+
+@pytest.mark.parametrize("usage", [{}, None, {"total_tokens": 0}, "much"])
+@pytest.mark.parametrize("status", ["completed", "cancelled", None])
+def test_the_tokens_of_an_answer_without_a_bill_are_guessed_and_its_price_is_unknown(status: Any, usage: Any) -> None:
+    account = open_account()
+    for kind, fields in SPOKEN:
+        hear(account, kind, **fields)
+    [told] = hear(account, "response.done", response={"id": "resp_1", "status": status, "usage": usage, "output": []})
+    assert told["usd"] is None
+    assert 1_000 + 40 + 20 <= told["tokens"] <= 1_000 + 40 + 40, "what went in, and what came out"
+    assert account.take_usd() == 0.0
+    account.close()
+    assert account.totals()["tokens"] == told["tokens"], "once"
+    assert account.totals()["price"] == "unknown"
+
+
+def test_each_answer_without_a_bill_is_counted_with_all_that_went_before() -> None:
+    account = open_account()
+    tokens = [0]
+    for number in range(3):
+        for kind, fields in SPOKEN[1:]:
+            hear(account, kind, **fields | {"response": {"id": f"resp_{number}"}})
+        [told] = hear(account, "response.done", response={"id": f"resp_{number}", "status": "completed", "usage": {}})
+        tokens.append(told["tokens"])
+    first, second, third = (after - before for before, after in itertools.pairwise(tokens))
+    assert first < second < third
+
+
+def test_what_came_while_two_answers_without_a_bill_were_open_is_counted_once() -> None:
+    account = open_account()
+    for number in range(2):
+        hear(account, "response.created", response={"id": f"resp_{number}"})
+    hear(account, "response.output_audio.delta", delta=delta(5_000))
+    for number in range(2):
+        hear(account, "response.done", response={"id": f"resp_{number}", "status": "cancelled", "usage": {}})
+    assert account.totals()["tokens"] == 1 + 100
+
+
+def test_a_response_that_was_cancelled_before_it_said_anything_leaves_the_next_guess_what_it_was() -> None:
+    account = open_account()
+    hear(account, "session.updated", session={"instructions": "x" * 3_000})
+    zero = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0}
+    [told] = hear(account, "response.done", response={"id": "resp_1", "status": "cancelled", "usage": zero})
+    assert (told["tokens"], told["usd"]) == (0, 0.0)
+    hear(account, "response.created", response=BEGUN)
+    account.close()
+    assert account.totals()["tokens"] >= 1_000
 
 
 def test_known_money_is_taken_also_when_the_rest_is_unknown() -> None:

@@ -18,7 +18,7 @@ ALLOWED = {
     "config_tools": {"config", "core"},
     "config_profile": {"addresses", "config", "profiles"},
     "config_sources": {"addresses", "config", "config_profile", "config_tools", "core", "errors", "prices", "proxies"},
-    "prices": {"config", "core"},
+    "prices": {"addresses", "config", "core", "profiles"},
     "tickets": LEAVES | {"core"},
     "limits": LEAVES | {"core", "operators_session", "prices", "tickets"},
     "mask": {"config"},

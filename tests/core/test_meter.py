@@ -33,6 +33,16 @@ USAGE = {
 USAGE_USD = (72 * 4 + 128 * 0.40 + 488 * 32 + 512 * 0.40 + 100 * 24 + 200 * 64) / 1e6
 
 
+NOTHING_COUNTED: list[Any] = [
+    {},
+    {"total_tokens": 0},
+    {"total_tokens": None, "input_tokens": None},
+    {"input_tokens": 0, "output_tokens": 0, "input_token_details": {"audio_tokens": 0}},
+    {"seconds": 12.5},
+]
+NO_USAGE: list[Any] = [None, "much", {"total_tokens": -1}, {"total_tokens": "12"}, [], *NOTHING_COUNTED]
+
+
 def raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(json.dumps(value).encode())
 
@@ -100,15 +110,31 @@ def test_once_unknown_the_price_of_a_session_stays_unknown() -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
-@pytest.mark.parametrize("usage", [None, "much", {"total_tokens": -1}, {"total_tokens": "12"}, []])
+@pytest.mark.parametrize("usage", NO_USAGE)
 def test_an_answer_without_usage_that_can_be_read_has_an_unknown_price(usage: object, status: str) -> None:
     assert respond(open_meter(), usage, status).usd is None
 
 
 @pytest.mark.parametrize("status", ["cancelled", "failed"])
-def test_a_response_that_ended_before_it_said_anything_costs_nothing(status: str) -> None:
-    meter = respond(open_meter("no-such-model"), None, status)
+@pytest.mark.parametrize("usage", [None, *NOTHING_COUNTED])
+def test_a_response_that_ended_before_it_said_anything_costs_nothing(usage: Any, status: str) -> None:
+    meter = respond(open_meter("no-such-model"), usage, status)
     assert (meter.tokens, meter.usd) == (0, 0.0)
+
+
+def test_where_no_price_is_known_none_is_before_anything_was_used_and_tokens_count() -> None:
+    meter = Meter(None, model="gpt-realtime-2.1", transcription_model="whisper-1")
+    assert (meter.tokens, meter.usd) == (0, None)
+    respond(meter, USAGE)
+    meter.transcription(raw({"type": "duration", "seconds": 60}))
+    assert (meter.tokens, meter.usd, meter.known_usd) == (1_500, None, 0.0)
+
+
+def test_tokens_that_stand_in_the_details_alone_are_tokens() -> None:
+    usage = {"input_token_details": {"audio_tokens": 10}, "output_token_details": {"text_tokens": 5}}
+    meter = respond(open_meter(), usage)
+    assert meter.tokens == 15
+    assert meter.usd == pytest.approx((10 * 32 + 5 * 24) / 1e6)
 
 
 SAID = [
@@ -187,7 +213,23 @@ def test_a_transcription_counted_in_tokens_has_a_minute_for_600_of_audio() -> No
     assert meter.usd == pytest.approx(0.00225)
 
 
-NO_LENGTH = [None, {}, {"type": "words"}, {"type": "duration"}, {"type": "duration", "seconds": -1}, {"type": "tokens"}]
+def test_tokens_of_a_transcription_of_no_stated_kind_count_as_audio() -> None:
+    meter = open_meter()
+    meter.transcription(raw({"type": "tokens", "total_tokens": 320, "input_tokens": 300, "output_tokens": 20}))
+    assert meter.tokens == 320
+    assert meter.usd == pytest.approx(0.00225)
+
+
+NO_LENGTH = [
+    None,
+    {},
+    {"type": "words"},
+    {"type": "duration"},
+    {"type": "duration", "seconds": -1},
+    {"type": "tokens"},
+    {"type": "tokens", "total_tokens": 20, "output_tokens": 20},
+    {"type": "tokens", "input_tokens": 0, "input_token_details": {"audio_tokens": 0}},
+]
 
 
 @pytest.mark.parametrize("usage", NO_LENGTH)
@@ -248,12 +290,16 @@ USAGES = st.fixed_dictionaries(
 
 
 @given(USAGES)
-def test_no_usage_is_free_unless_it_has_no_tokens_nor_dearer_than_the_dearest_token(usage: dict[str, Any]) -> None:
+def test_no_usage_is_free_nor_dearer_than_the_dearest_token_nor_priced_without_tokens(
+    usage: dict[str, Any],
+) -> None:
     meter = respond(open_meter(), usage)
     read = msgspec.convert(usage, TokenUsage)
     named = [*_numbers(usage.get("input_token_details")), *_numbers(usage.get("output_token_details"))]
     most = read.total + (usage.get("input_tokens") or 0) + sum(named)
-    assert meter.usd is not None
+    assert (meter.usd is None) == (read.total == 0)
+    if meter.usd is None:
+        return
     assert read.total * 0.40 / 1e6 <= meter.usd * (1 + 1e-9)
     assert meter.usd <= most * 64 / 1e6 * (1 + 1e-9)
 

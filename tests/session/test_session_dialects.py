@@ -33,7 +33,7 @@ PCM = {"type": "audio/pcm", "rate": 24000}
 
 
 def config(dialect: Any, **settings: Any) -> Config:
-    peer = {"upstream": URL, "upstream_key": Secret(CANARY_KEY), "upstream_dialect": dialect}
+    peer = {"upstream": URL, "profile": "openai", "upstream_key": Secret(CANARY_KEY), "upstream_dialect": dialect}
     return Config(instructions=CANARY_PROMPT, **peer, **settings)
 
 

@@ -17,6 +17,7 @@ from relay.admission import Admission
 from relay.config import Config, Secret
 from relay.core.openai_json import OpenAIJson
 from relay.errors import DayLimit
+from relay.limits import open_account
 from relay.session import Services
 from relay.target import target_for
 from tests.peers import PeerEnded
@@ -267,6 +268,26 @@ async def test_a_limit_in_money_ends_a_session_whose_price_is_not_known(autojump
         await respond(rig, HUNDRED_TOKENS)
         error = await rig.expect_end("relay_money_limit", 4606)
         assert "not known" in error["message"]
+
+
+@pytest.mark.parametrize(("profile", "total"), [("", ("usd", 0.0)), ("xai", ("price", "unknown"))])
+def test_where_a_minute_costs_money_a_session_in_which_nothing_was_said_is_not_free(
+    profile: Any, total: tuple[str, Any]
+) -> None:
+    assert total in open_account(Config(profile=profile), now_s=0.0).totals().items()
+
+
+async def test_who_is_told_of_no_tokens_is_ended_by_a_limit_on_tokens_all_the_same(autojump_clock: MockClock) -> None:
+    async with open_rig(config(max_tokens=1_000, instructions="x" * 1_500)) as rig, trio.open_nursery() as nursery:
+        await rig.start()
+        nursery.start_soon(read_upstream, rig)
+        for number in range(2):
+            spoken = {"type": "response.output_text.delta", "event_id": "e", "delta": "x" * 2_100}
+            await rig.upstream.send_json(spoken)
+            assert rig.reason is None, number
+            await respond(rig, {})
+        await expect_end(rig, "relay_token_limit", 4605)
+        nursery.cancel_scope.cancel()
 
 
 async def test_without_a_limit_in_money_an_unknown_price_ends_nothing(autojump_clock: MockClock) -> None:
