@@ -6,12 +6,16 @@ with relay_process(certificate=certificate) as relay: ...
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 HOSTS = ("127.0.0.1", "localhost")
 
@@ -40,6 +44,13 @@ class Certificate:
     def flags(self) -> tuple[str, ...]:
         """What makes `relay serve` use it."""
         return ("--tls-certificate-file", str(self.certificate_file), "--tls-key-file", str(self.key_file))
+
+    @property
+    def key_hash(self) -> str:
+        """SHA-256 of the public key, by which Chromium can be told to trust it."""
+        key = x509.load_pem_x509_certificate(self.certificate_file.read_bytes()).public_key()
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
     def trust(self) -> ssl.SSLContext:
         """Give a client's context that trusts the authority, and nobody else."""

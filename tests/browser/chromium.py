@@ -26,6 +26,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize
 
 from tests.browser.sound import Signal, resample
+from tests.certificates import Certificate
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE.parent.parent / "static"
@@ -56,9 +57,17 @@ def chromium_path() -> str:
 
 
 @contextmanager
-def chromium(playwright: Playwright, microphone: Path | None = None, *, allow: bool = True) -> Iterator[Browser]:
-    """Launch Chromium. `allow` answers the microphone's permission prompt with yes."""
+def chromium(
+    playwright: Playwright,
+    microphone: Path | None = None,
+    *,
+    allow: bool = True,
+    certificate: Certificate | None = None,
+) -> Iterator[Browser]:
+    """Launch Chromium. `allow` answers the microphone's permission prompt with yes; `certificate` is trusted."""
     flags = list(FLAGS)
+    if certificate:
+        flags.append(f"--ignore-certificate-errors-spki-list={certificate.key_hash}")
     if allow:
         flags.append("--use-fake-ui-for-media-stream")
     if microphone:
