@@ -27,6 +27,7 @@ class Certificate:
     authority: trustme.CA
     certificate_file: Path
     key_file: Path
+    authority_file: Path
 
     @classmethod
     def issue(
@@ -35,8 +36,9 @@ class Certificate:
         """Sign a certificate for `hosts` and write it down, over one that lies there already."""
         authority = authority or trustme.CA()
         leaf = authority.issue_cert(*(hosts or HOSTS), not_after=not_after)
-        made = cls(authority, folder / "certificate.pem", folder / "key.pem")
+        made = cls(authority, folder / "certificate.pem", folder / "key.pem", folder / "authority.pem")
         made.certificate_file.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+        made.authority_file.write_bytes(authority.cert_pem.bytes())
         made.key_file.write_bytes(leaf.private_key_pem.bytes())
         return made
 

@@ -29,7 +29,7 @@ TALK_DEADLINE_S = 40.0
 
 GA_PYTHON = ("openai[realtime]==3.52.0", "openai-agents==0.24.0")
 BETA_PYTHON = ("openai[realtime]==1.100.0",)
-NODE = ("@openai/agents-realtime@0.20.0", "openai-realtime-api@1.0.8", "zod@4")
+NODE = ("@openai/agents-realtime@0.20.0", "openai-realtime-api@1.0.8", "openai@7.55.0", "ws@8.23.0", "zod@4")
 
 
 def python_packages(requirements: tuple[str, ...]) -> Path:

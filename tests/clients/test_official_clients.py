@@ -20,6 +20,7 @@ import pytest
 
 from relay.core.vocabulary import BETA, GA
 from tests.browser.sound import resample
+from tests.certificates import Certificate
 from tests.clients import packages
 from tests.processes import ROOT, RelayProcess, relay_process
 from tests.server.talker import similarity, speech
@@ -51,6 +52,7 @@ CLIENTS = {
     "@openai/agents-realtime": ("ga", node("agents_js.mjs")),
     "openai-realtime-api": ("beta", node("beta_js.mjs")),
 }
+SECURE_CLIENTS = {"openai-npm": ("ga", node("openai_js.mjs"))}
 DIALECTS = {"ga": GA, "beta": BETA}
 NAMES = {
     "ga": ("response.output_audio.delta", "response.output_audio_transcript.done"),
@@ -82,10 +84,11 @@ def recording(said: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @contextmanager
-def serving(profile: str) -> Iterator[RelayProcess]:
+def serving(profile: str, certificate: Certificate | None = None) -> Iterator[RelayProcess]:
     """Run relay with the simulator in a profile, with captions in each."""
     env = {"RELAY_INSTRUCTIONS": CANARY_PROMPT, "RELAY_TRANSCRIPTION_MODEL": "gpt-transcribe"}
-    with relay_process("--upstream", "simulator", "--profile", profile, "--log-level", "debug", env=env) as process:
+    flags = ("--upstream", "simulator", "--profile", profile, "--log-level", "debug")
+    with relay_process(*flags, env=env, certificate=certificate) as process:
         yield process
 
 
@@ -104,6 +107,16 @@ def test_a_sentence_spoken_through_an_official_client_is_heard_again(
     assert ("conversation.created" in kinds) == is_beta, "the handshake did not show the dialect"
 
 
+@pytest.mark.parametrize("client", SECURE_CLIENTS)
+def test_a_sentence_spoken_through_a_client_that_insists_on_tls_is_heard_again(
+    client: str, installed: None, recording: Path, said: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate.issue(tmp_path)
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(certificate.authority_file))
+    with serving("openai", certificate) as relay:
+        converse(client, relay, recording, said)
+
+
 @pytest.mark.parametrize(
     ("client", "profile"),
     [("openai-ga-async", "qwen"), ("openai-realtime-api", "xai"), ("@openai/agents-realtime", "speaches")],
@@ -117,7 +130,7 @@ def test_official_clients_meet_upstreams_of_other_dialects_and_rates(
 
 def converse(client: str, relay: RelayProcess, recording: Path, said: np.ndarray) -> list[str]:
     """Let a client say the sentence, judge what it heard, and return the types of it."""
-    dialect, run = CLIENTS[client]
+    dialect, run = (CLIENTS | SECURE_CLIENTS)[client]
     audio_delta, transcript_done = NAMES[dialect]
     events = run(relay, recording)
     kinds = [event["type"] for event in events]
