@@ -1,7 +1,7 @@
 """The routes: the page, the two health checks, the tickets, and the door to a voice session.
 
 Rules: everything is decided before the upgrade and answered with an HTTP status; after the 101 the session owns the
-connection (detach.py).
+connection (detach.py), and runs when Quart is done with the request.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, cast
 
 import msgspec
+import trio
 from quart import Response, request, websocket
 from quart.wrappers import BaseRequestWebsocket
 from quart_trio import QuartTrio
@@ -92,7 +93,8 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
             ticket = door.admit(_knock(address), now_s())
         except RelayError as error:
             return _refused(error)
-        return await _voice_session(_bound(services, ticket), address, ticket.id if ticket else None)
+        await _begin_session(_bound(services, ticket), address, ticket.id if ticket else None)
+        return None
 
     @app.after_request
     async def secure(response: Response) -> Response:
@@ -154,28 +156,40 @@ def _bound(services: Services, ticket: Ticket | None) -> Services:
     return replace(services, config=bound_by(ticket, services.config), target=target)
 
 
-async def _voice_session(services: Services, address: str, ticket_id: str | None) -> Response | None:
-    """Accept, take the connection out of Hypercorn's hands, and run the session on it."""
-    connection = _connection(websocket)
-    config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
-    language = asked_language(websocket.requested_subprotocols, websocket.headers.getlist("OpenAI-Beta"))
-    subprotocol = answered_subprotocol(websocket.requested_subprotocols)
-    client = _client(language, client_settings(session_id, config))
+async def _begin_session(services: Services, address: str, ticket_id: str | None) -> None:
+    """Accept, and leave a session to the connection, which keeps the place in any case and runs it when we are gone."""
+    connection, offered = _connection(websocket), websocket.requested_subprotocols
+    language = asked_language(offered, websocket.headers.getlist("OpenAI-Beta"))
+    caller = _Caller(address, ticket_id, language, answered_subprotocol(offered))
     try:
-        with services.admission.place(address):
-            connection.hold()
-            await websocket.accept(subprotocol=subprotocol)
-            socket = wire.WebSocket(
-                connection.detach(), role="server", limits=browser_limits(config), subprotocol=subprotocol
-            )
-            log.info("session.started", session=session_id, peer=address, language=language, ticket=ticket_id)
-            await Session(session_id, BrowserLeg(socket), client, services).run()
+        connection.keep(services.admission.place(address))
+        connection.hold()
+        await websocket.accept(subprotocol=caller.subprotocol)
+        connection.detach(partial(_run_session, services, caller))
     finally:
         connection.release()
-    return None
 
 
 Language = Literal["relay.v1", "openai", "openai-beta"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """What a session has to know of the request that it began with."""
+
+    address: str
+    ticket_id: str | None
+    language: Language
+    subprotocol: str | None
+
+
+async def _run_session(services: Services, caller: _Caller, stream: trio.abc.Stream) -> None:
+    config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
+    client = _client(caller.language, client_settings(session_id, config))
+    socket = wire.WebSocket(stream, role="server", limits=browser_limits(config), subprotocol=caller.subprotocol)
+    about = {"peer": caller.address, "language": caller.language, "ticket": caller.ticket_id}
+    log.info("session.started", session=session_id, **about)
+    await Session(session_id, BrowserLeg(socket), client, services).run()
 
 
 def asked_language(offered: Sequence[str], beta_headers: Iterable[str]) -> Language:

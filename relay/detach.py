@@ -4,28 +4,42 @@ Hypercorn and Quart take a request in: parsing, routing, refusal, the 101. For a
 their path for WebSocket messages costs several times what the rest does, is unbounded in memory and cannot say goodbye.
 So Hypercorn gets this wrapper instead of the socket, and the handler finds it in its scope's state:
 
+    connection.keep(place)          # until the end of the connection, whatever becomes of it
     connection.hold()               # from now on Hypercorn reads nothing
     await websocket.accept(...)     # Hypercorn writes the 101
-    stream = connection.detach()    # from now on it writes nothing either
-    ...                             # the session owns the stream, and closes it
-    connection.release()            # Hypercorn sees the end of the connection
+    connection.detach(session)      # from now on it writes nothing either
+    connection.release()            # it sees the end of the connection, and ends
+
+and the server goes on, with Hypercorn and Quart gone: their tasks and buffers would double what a session costs.
+
+    await connection.go_on()        # runs the session on the stream; the session closes it
 
 Rules: a client speaks WebSocket only after it has seen the 101, so nothing that belongs to the session can arrive
 before `hold`. What Hypercorn writes after `detach` is dropped. Every send and every goodbye has a deadline, because
-Hypercorn shields its own (a peer that does not read would keep the process from ending).
+Hypercorn shields its own (a peer that does not read would keep the process from ending). Between `detach` and `go_on`
+nothing is lost: if the client leaves, the session finds a broken stream, and if the process ends, there is no session,
+and the connection gives back what it kept.
 
 `hold` cancels a read that waits. On TCP that loses nothing. Over TLS neither: a read waits in one place only, for bytes
 from the socket, and what was decrypted or half received stays in the TLS object (tls.py says why it never writes). The
-read is out of the way before the session's first: writing the 101 takes longer than ending a task that was cancelled.
+read is out of the way before the session's first: the task that waited in it has ended by then.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import Self
 
 import trio
 
 STATE_KEY = "relay.connection"
 CLOSE_S = 1.0
 """For a goodbye in TLS that the peer does not take."""
+
+Heir = Callable[[trio.abc.Stream], Awaitable[None]]
+"""What goes on with a connection: it owns the stream, and closes it."""
 
 
 def peer_of(stream: trio.SocketStream) -> str:
@@ -37,7 +51,7 @@ def peer_of(stream: trio.SocketStream) -> str:
 
 
 class DetachableStream(trio.abc.Stream):
-    """A connection, on loan to Hypercorn until it is detached: plain TCP here."""
+    """A connection, on loan to Hypercorn until it is detached: plain TCP here. A context that ends what it keeps."""
 
     def __init__(
         self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], *, send_deadline_s: float
@@ -47,8 +61,17 @@ class DetachableStream(trio.abc.Stream):
         self._send_deadline_s = send_deadline_s
         self._reading: trio.CancelScope | None = None
         self._held = False
-        self._detached = False
+        self._heir: Heir | None = None
         self._released = trio.Event()
+        self._kept = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._kept.close()
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -60,21 +83,30 @@ class DetachableStream(trio.abc.Stream):
         """The other side's IP address, or "" if it is gone."""
         return peer_of(self._transport)
 
+    def keep(self, held: AbstractContextManager[None]) -> None:
+        """Enter a context that ends with the connection. Raises what entering it raises."""
+        self._kept.enter_context(held)
+
     def hold(self) -> None:
         """Stop Hypercorn's reading, at once and for good."""
         self._held = True
         if self._reading is not None:
             self._reading.cancel()
 
-    def detach(self) -> trio.abc.Stream:
-        """Take the stream out of Hypercorn's hands. The caller closes it and then calls `release`."""
+    def detach(self, heir: Heir) -> None:
+        """Take the stream out of Hypercorn's hands; it is `heir`'s, once Hypercorn has gone."""
         self.hold()
-        self._detached = True
-        return self._stream
+        self._heir = heir
 
     def release(self) -> None:
         """Let Hypercorn see the end of the connection, and clean up what it holds."""
         self._released.set()
+
+    async def go_on(self) -> None:
+        """Run the heir, if there is one. Raises what it raises."""
+        await trio.lowlevel.checkpoint()
+        if self._heir is not None:
+            await self._heir(self._stream)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read for Hypercorn; after `hold`, wait for `release` and report the end."""
@@ -86,7 +118,7 @@ class DetachableStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write for Hypercorn, within the deadline; after `detach`, drop."""
-        if self._detached:
+        if self._heir is not None:
             await trio.lowlevel.checkpoint()
             return
         with trio.move_on_after(self._send_deadline_s, shield=True) as writing:
@@ -100,9 +132,9 @@ class DetachableStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the session's affair."""
+        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the heir's affair."""
         await trio.lowlevel.cancel_shielded_checkpoint()
-        if not self._detached:
+        if self._heir is None:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await self._stream.aclose()
 

@@ -189,21 +189,27 @@ async def _connection(
     tls: ServerTls | None,
     stream: trio.SocketStream,
 ) -> None:
-    """Serve one connection. The barrier: no Exception gets out."""
-    connection = DetachableStream(stream, send_deadline_s=config.send_deadline_s)
+    """Serve one connection: requests, then the session that one may have led to. The barrier: no Exception gets out."""
     try:
-        if tls:
-            secured = tls.wrap(stream)
-            await tls.handshake(secured)
-            connection = DetachableTls(secured, send_deadline_s=config.send_deadline_s)
-        # Hypercorn's own annotations ask for an SSLStream; it handles one without a handshake as plain TCP.
-        await hardening.Connection(app, hypercorn, context, {STATE_KEY: connection}, connection).run()  # type: ignore[arg-type]
+        with await _secured(stream, tls, config) as connection:
+            # Hypercorn's own annotations ask for an SSLStream; it handles one without a handshake as plain TCP.
+            await hardening.Connection(app, hypercorn, context, {STATE_KEY: connection}, connection).run()  # type: ignore[arg-type]
+            await connection.go_on()
     except* (hardening.ConnectionRefused, HandshakeFailed):
         pass
     except* Exception:
-        log.warning("connection.failed", peer=connection.peer, exc_info=True)
+        log.warning("connection.failed", peer=peer_of(stream), exc_info=True)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def _secured(stream: trio.SocketStream, tls: ServerTls | None, config: Config) -> DetachableStream:
+    """Shake hands if there is TLS. Raises HandshakeFailed."""
+    if tls is None:
+        return DetachableStream(stream, send_deadline_s=config.send_deadline_s)
+    secured = tls.wrap(stream)
+    await tls.handshake(secured)
+    return DetachableTls(secured, send_deadline_s=config.send_deadline_s)
 
 
 def _hypercorn_config() -> HypercornConfig:

@@ -37,7 +37,6 @@ from relay.core.client import Client, Decision
 from relay.core.uplink_queue import UplinkQueue
 from relay.errors import (
     BadRequest,
-    BrowserGone,
     InternalError,
     RelayError,
     ShuttingDown,
@@ -119,7 +118,7 @@ class Session:
                     await self._run_tasks()
         finally:
             self._client.close()
-            reason = self._reason or self._why_cancelled()
+            reason = self._reason or ShuttingDown(detail="cancelled")  # nobody but the end of the process cancels it
             self._account.close()
             self._services.admission.money.spend(self._account.take_usd())
             log.info(
@@ -133,11 +132,6 @@ class Session:
             with trio.CancelScope(deadline=trio.current_time() + self._config.close_deadline_s, shield=True):
                 await self._browser.abort()
         return reason
-
-    def _why_cancelled(self) -> RelayError:
-        """Return who cancelled the whole session: the end of the process, or else Hypercorn, who lost the client."""
-        draining = self._services.admission.draining.is_set()
-        return ShuttingDown(detail="cancelled") if draining else BrowserGone(detail="it left during the handshake")
 
     async def _run_tasks(self) -> None:
         tasks = (

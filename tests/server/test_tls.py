@@ -305,21 +305,26 @@ async def speak_after_each_101(stream: trio.SSLStream[trio.SocketStream], frames
 
 
 async def session(ours: trio.SSLStream[trio.SocketStream], length: int) -> bytes:
-    """Take a request in, detach, and read what the client says: as app.py does it, on a wrapper of its own."""
+    """Take a request in, detach, and read what the client says: as app.py and server.py do it."""
     connection = DetachableTls(ours, send_deadline_s=5.0)
     asking, asked = trio.open_memory_channel[bytes](1)
     said = b""
+
+    async def hear(stream: trio.abc.Stream) -> None:
+        nonlocal said
+        while len(said) < length:
+            said += await stream.receive_some(65_536)
+        await stream.send_all(b"bye")
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hypercorn, connection, asking)
         assert await asked.receive() == b"ask"
         await trio.testing.wait_all_tasks_blocked()  # the next read waits
         connection.hold()
         await connection.send_all(b"101")
-        stream = connection.detach()
-        while len(said) < length:
-            said += await stream.receive_some(65_536)
-        await stream.send_all(b"bye")
+        connection.detach(hear)
         connection.release()
+    await connection.go_on()
     return said
 
 

@@ -456,7 +456,7 @@ async def test_a_microphone_frame_does_not_wake_who_writes_to_the_browser(
         assert take.call_count == 0
 
 
-async def test_a_session_that_hypercorn_cancels_is_logged_as_left_and_not_as_shutting_down(
+async def test_a_session_that_is_cancelled_whole_is_logged_as_shutting_down(
     autojump_clock: MockClock,
 ) -> None:
     with capture_logs() as logs:
@@ -464,7 +464,7 @@ async def test_a_session_that_hypercorn_cancels_is_logged_as_left_and_not_as_shu
             await rig.start()
             rig.scope.cancel()
             await rig.ended.wait()
-    assert [entry["reason"] for entry in logs if entry["event"] == "session.ended"] == ["relay_client_gone"]
+    assert [entry["reason"] for entry in logs if entry["event"] == "session.ended"] == ["relay_shutting_down"]
 
 
 async def test_a_big_event_on_top_of_what_waits_is_carried_and_not_the_browsers_fault(

@@ -1,0 +1,101 @@
+"""A connection that goes on without Hypercorn: what a session costs then, and what becomes of one that never began."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from relay.detach import DetachableStream
+from tests.processes import RelayProcess, relay_process
+from tests.server.upstreams import open_browser, open_upstream_server, start, state
+
+SESSIONS = 20
+TASKS = 11
+"""Of one session. Hypercorn and Quart had four more, with all that a request needs."""
+
+
+@asynccontextmanager
+async def sessions(relay: RelayProcess, count: int) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for _ in range(count):
+            await start(await stack.enter_async_context(open_browser(relay)))
+        yield
+
+
+async def test_a_session_keeps_nothing_of_hypercorn_and_quart() -> None:
+    async with open_upstream_server() as url:
+        with relay_process("--upstream", url) as relay, trio.fail_after(30):
+            async with sessions(relay, 1):
+                before = await state(relay)
+                async with sessions(relay, SESSIONS):
+                    tasks = (await state(relay))["tasks"] - before["tasks"]
+    assert tasks == SESSIONS * TASKS
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[DetachableStream]:
+    async with AsyncExitStack() as stack:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await stack.enter_async_context(listener)
+        await stack.enter_async_context(await trio.testing.open_stream_to_socket_listener(listener))
+        stream = await stack.enter_async_context(await listener.accept())
+        yield DetachableStream(stream, send_deadline_s=1.0)
+
+
+@contextmanager
+def noted(events: list[str]) -> Iterator[None]:
+    events.append("place taken")
+    try:
+        yield
+    finally:
+        events.append("place given back")
+
+
+async def test_a_session_begins_when_hypercorn_has_gone_and_its_place_ends_with_it(
+    connection: DetachableStream,
+) -> None:
+    events: list[str] = []
+
+    async def hypercorn() -> None:
+        while await connection.receive_some(100):
+            pass
+        events.append("hypercorn ends")
+
+    async def session(stream: trio.abc.Stream) -> None:
+        await trio.lowlevel.checkpoint()
+        events.append("session")
+
+    with trio.fail_after(5), connection:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hypercorn)
+            await trio.testing.wait_all_tasks_blocked()
+            connection.keep(noted(events))
+            connection.hold()
+            connection.detach(session)
+            connection.release()
+        await connection.go_on()
+    assert events == ["place taken", "hypercorn ends", "session", "place given back"]
+
+
+async def test_a_process_that_ends_before_the_session_began_gives_its_place_back(connection: DetachableStream) -> None:
+    events: list[str] = []
+
+    async def session(stream: trio.abc.Stream) -> None:
+        raise AssertionError("there is no time left for it")
+
+    with trio.CancelScope() as process, connection:
+        connection.keep(noted(events))
+        connection.hold()
+        connection.detach(session)
+        process.cancel()
+        await connection.go_on()
+    assert events == ["place taken", "place given back"]
+
+
+async def test_a_request_without_a_session_leaves_nothing_to_go_on_with(connection: DetachableStream) -> None:
+    with trio.fail_after(5), connection:
+        await connection.go_on()
