@@ -182,6 +182,9 @@ void relay_ws_init(relay_ws *ws, int role, uint64_t max_message_bytes, uint32_t 
  * every later call as well. The stream may be cut anywhere: only the pieces differ. */
 int relay_ws_next(relay_ws *ws, const char *chunk, size_t n, char *out, size_t room);
 
+/* Whether the next byte begins a message, or a frame on its own, and would be looked at. */
+int relay_ws_between_messages(const relay_ws *ws);
+
 /* From now on drop messages unread: their limits, order and UTF-8 no longer matter, TOO_LONG and FRAGMENTS are
  * forgiven, pings and a Close are still reported. */
 void relay_ws_skip(relay_ws *ws);
@@ -248,5 +251,107 @@ ptrdiff_t relay_downlink_frame(relay_downlink *downlink, const char *delta, size
 
 /* The out-buffer that it needs now. More than it will write. */
 ptrdiff_t relay_downlink_frame_room(const relay_downlink *downlink, size_t n_chars);
+
+/* ---- the short way ----
+ *
+ * For a relay.v1 session on TCP: a frame of audio goes from one socket to the other inside one call, and so do the
+ * browser's reports of what it played. Everything else waits in its socket for Python, which sees the stream whole from
+ * there on.
+ *
+ * Each direction is open or shut, and shut at first. Python opens one when nothing of the session is under way in it, so
+ * that nothing is overtaken, and shuts both before it looks at anything of the session. While a direction is open, nobody
+ * else reads its socket, nobody else writes to the other, and nobody else uses its audio handle.
+ *
+ * The pump waits for the sockets of all its ways: relay_pump_fd() is readable when one of them is. Descriptors and audio
+ * handles belong to the caller, and live longer than the way. A pump and its ways are used by one thread.
+ */
+typedef struct relay_pump relay_pump;
+typedef struct relay_way relay_way;
+
+/* Legs. */
+#define RELAY_WAY_BROWSER 0
+#define RELAY_WAY_UPSTREAM 1
+
+/* What a way has to say. */
+#define RELAY_NEWS_NONE 0
+#define RELAY_NEWS_CAREFUL 1 /* in this leg's socket is something for Python, or its end; the direction is shut */
+#define RELAY_NEWS_STUCK 2   /* a frame went only in part: relay_way_rest() has what is left; both are shut */
+#define RELAY_NEWS_DECRYPT 3 /* TLS: in this leg's socket is something for relay_way_receive() */
+#define RELAY_NEWS_ENCRYPT 4 /* TLS: relay_way_out() has a frame from this leg; then relay_way_serve() goes on */
+
+#define RELAY_WAY_ID_CHARS 128     /* the longest id of an item or a response that is compared */
+#define RELAY_WAY_REST_BYTES 24576 /* the longest rest; 100 ms of 48 kHz float are a frame of 19,220 bytes */
+#define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 1024) /* the longest frame up, which TLS makes longer */
+
+typedef struct {
+    uint64_t token; /* the caller's name for the way, told with its news */
+    int fds[2];     /* by leg */
+    int has_tls;    /* the upstream's socket: its bytes go through Python, which has the keys */
+    relay_uplink *uplink;
+    relay_downlink *downlink;
+    int64_t lead_ns;                /* how far ahead of playback audio may be sent */
+    uint32_t rate_hz, sample_bytes; /* of the browser's output */
+    uint32_t longest_delta_samples; /* at the upstream's rate; longer ones are Python's */
+} relay_way_ends;
+
+/* The item that is being spoken; only its deltas take the short way. */
+typedef struct {
+    char item_id[RELAY_WAY_ID_CHARS], response_id[RELAY_WAY_ID_CHARS]; /* printable ASCII */
+    uint32_t item_id_chars, response_id_chars, number, content_index;
+    uint64_t sent_samples; /* to the browser so far, at its rate */
+} relay_way_item;
+
+/* What passed since both were last shut. */
+typedef struct {
+    uint64_t up_bytes, up_events;       /* of samples from the browser; append events to the upstream */
+    uint64_t down_events, down_samples; /* deltas from the upstream, and samples in them, at its rate */
+    uint64_t sent_samples;              /* of the item that is being spoken, to the browser, in all */
+    uint64_t played_samples;            /* of it, as reported; 0: nothing was reported */
+    int64_t heard_in_ns;                /* until the browser has played all; may be negative */
+} relay_way_counts;
+
+/* CLOCK_MONOTONIC. */
+int64_t relay_now_ns(void);
+
+/* NULL: no memory, or no file descriptor. Freed after its ways; NULL is allowed. */
+relay_pump *relay_pump_new(void);
+void relay_pump_free(relay_pump *pump);
+int relay_pump_fd(const relay_pump *pump);
+
+/* Serves whoever is ready, and waits for more until `until_ns` (a time of relay_now_ns()) or a millisecond longer; with
+ * a time that has passed it does not wait. Returns 1 as soon as there is news, 0 when the time is over. */
+int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *leg, int *news);
+
+/* NULL: no memory, or the descriptors cannot be waited for. Freed before the descriptors are closed; NULL is allowed. */
+relay_way *relay_way_new(relay_pump *pump, const relay_way_ends *ends);
+void relay_way_free(relay_way *way);
+
+/* Watch a leg without opening it: whatever comes from it is news (CAREFUL), once. Returns RELAY_NEWS_*. */
+int relay_way_watch(relay_way *way, int leg);
+
+/* Open a direction, and serve what is there already. Return RELAY_NEWS_*. */
+int relay_way_open_up(relay_way *way);
+int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns);
+
+/* Shuts both directions, and gives what passed since the last time. A leg that was open is watched from now on. */
+void relay_way_shut(relay_way *way, relay_way_counts *counts);
+
+/* Moves the rest for the socket of `leg` to `out`. Returns its length, 0 if there is none, or RELAY_E_ROOM. */
+ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room);
+
+/* Length of the frame that begins at `bytes`, or comes next in the socket of `leg`, head included, whether it is all
+ * there or not; 0 when its head is not, or says more than 65,535 bytes. Takes nothing. */
+ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n);
+ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
+
+/* With TLS. At DECRYPT: receive what is in the upstream's socket (bytes, 0 at its end, -1 if there is nothing), and give
+ * what it says, with what was left before, to relay_way_hear(), which returns how much of it took the short way; *news
+ * is NONE, CAREFUL or STUCK. At ENCRYPT: the frame is valid until the next call; relay_way_send() writes what became of
+ * it, and returns NONE, STUCK, or RELAY_E_ROOM for more than RELAY_WAY_REST_BYTES. */
+ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room);
+size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
+size_t relay_way_out(const relay_way *way, const char **frame);
+int relay_way_send(relay_way *way, const char *bytes, size_t n);
+int relay_way_serve(relay_way *way, int leg);
 
 #endif

@@ -220,7 +220,7 @@ int relay_ws_next(relay_ws *ws, const char *chunk, size_t n, char *out, size_t r
 
 /* ---- the fast lane ---- */
 
-static int stands_between_messages(const relay_ws *ws) {
+int relay_ws_between_messages(const relay_ws *ws) {
     return ws->stage == HEAD_START && ws->head_have == 0 && ws->message == 0 && !ws->skipping && !ws->verdict &&
            ws->at == 0 && ws->max_fragments > 0;
 }
@@ -229,7 +229,7 @@ static int stands_between_messages(const relay_ws *ws) {
  * chunk. A frame of that length is within the limit or not mine, so the state need not change. */
 ptrdiff_t ws_whole_message(relay_ws *ws, int opcode, const char *chunk, size_t n) {
     const int must_mask = ws->role == RELAY_WS_SERVER;
-    if (!stands_between_messages(ws) || n < 2 || (uint8_t)chunk[0] != (WS_FINAL | opcode)) return RELAY_E_NOT_MINE;
+    if (!relay_ws_between_messages(ws) || n < 2 || (uint8_t)chunk[0] != (WS_FINAL | opcode)) return RELAY_E_NOT_MINE;
     const size_t short_length = (uint8_t)chunk[1] & WS_LENGTH, length_bytes = ws_length_bytes(short_length);
     const size_t head = 2 + length_bytes + (must_mask ? 4 : 0);
     const int is_masked = ((uint8_t)chunk[1] & WS_MASKED) != 0;

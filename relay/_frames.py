@@ -131,6 +131,11 @@ class Frames:
         self._closed = False
 
     @property
+    def is_between_messages(self) -> bool:
+        """Whether the next byte begins a message, or a frame on its own."""
+        return not self._chunk and self._error is None and bool(lib.relay_ws_between_messages(self._ws))
+
+    @property
     def buffered(self) -> bool:
         """True if there are bytes that no event has accounted for."""
         return bool(self._chunk)

@@ -35,6 +35,7 @@ from relay.page import INDEX, load_page, serve_file
 from relay.proxies import TrustedProxies
 from relay.session import Services, Session
 from relay.tickets import Ticket, Tickets, steady_clock
+from relay.way_stream import with_short_way
 
 log = get_logger(__name__)
 
@@ -186,7 +187,8 @@ class _Caller:
 async def _run_session(services: Services, caller: _Caller, stream: trio.abc.Stream) -> None:
     config, session_id = services.config, f"relay_{secrets.token_hex(8)}"
     client = _client(caller.language, client_settings(session_id, config))
-    socket = wire.WebSocket(stream, role="server", limits=browser_limits(config), subprotocol=caller.subprotocol)
+    limits, subprotocol = browser_limits(config), caller.subprotocol
+    socket = wire.WebSocket(with_short_way(stream), role="server", limits=limits, subprotocol=subprotocol)
     about = {"peer": caller.address, "language": caller.language, "ticket": caller.ticket_id}
     log.info("session.started", session=session_id, **about)
     await Session(session_id, BrowserLeg(socket), client, services).run()

@@ -117,6 +117,11 @@ class Uplink:
         return bytes(ffi.buffer(out, lib.relay_uplink_push(self._handle, samples, len(samples), out, room)))
 
     @property
+    def handle(self) -> Any:
+        """The C handle, for relay/short_way.py."""
+        return self._handle
+
+    @property
     def level(self) -> Level:
         """Level since the last take_level(), of the PCM16 that was sent."""
         return _read_level(lib.relay_uplink_level, self._handle, clear=False)[1]
@@ -174,6 +179,11 @@ class Downlink:
         if written < 0:
             _fail(written)
         return bytes(ffi.buffer(out, written))
+
+    @property
+    def handle(self) -> Any:
+        """The C handle, for relay/short_way.py."""
+        return self._handle
 
     def finish(self) -> bytes:
         """End an item: return what is still inside the filter, about a millisecond, and start afresh.

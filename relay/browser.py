@@ -90,6 +90,16 @@ class BrowserLeg:
         with _as_browser_error():
             await self._socket.send(message)
 
+    async def flush(self) -> None:
+        """Write what is left of a frame that went only in part. Raises BrowserError."""
+        with _as_browser_error():
+            await self._socket.flush()
+
+    @property
+    def socket(self) -> wire.WebSocket:
+        """The WebSocket."""
+        return self._socket
+
     async def goodbye(self, reason: RelayError, *, deadline_at_s: float) -> None:
         """Say why the session ends (the texts that wait, an `error`), until the deadline; then close, with the code."""
         if isinstance(reason, BrowserGone | BrowserSilent):

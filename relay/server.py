@@ -37,6 +37,7 @@ from relay.connections import Connections, NoRoom, make_room
 from relay.detach import STATE_KEY, DetachableStream, DetachableTls, peer_of
 from relay.errors import ConfigError
 from relay.log import get_logger
+from relay.pump import Pump
 from relay.session import Services
 from relay.target import Target, target_for
 from relay.tls import HandshakeFailed, ServerTls
@@ -66,13 +67,15 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as nursery:
             listeners = await _listen(config)
+            pump = Pump()
             port = listeners[0].socket.getsockname()[1]
-            services = Services(config, admission, await _target(config, nursery))
+            services = Services(config, admission, await _target(config, nursery), pump=pump)
             app = create_app(services, config.allowed_origins(port))
             task_status.started(f"{config.scheme}://{_shown_host(config.host)}:{port}")
             watchdog = Watchdog()
             with trio.CancelScope() as now:
                 nursery.start_soon(watchdog.run)
+                nursery.start_soon(pump.run)
                 nursery.start_soon(_watch_signals, signals, services, tls, watchdog, now)
                 await _serve_connections(app, services, room, tls, listeners, now)
             log.info("server.stopped")

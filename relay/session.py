@@ -34,6 +34,7 @@ from relay.browser import BrowserLeg
 from relay.config import Config
 from relay.core import events
 from relay.core.client import Client, Decision
+from relay.core.passing import Passed, SpokenItem
 from relay.core.uplink_queue import UplinkQueue
 from relay.errors import (
     BadRequest,
@@ -49,6 +50,8 @@ from relay.errors import (
 from relay.limits import open_account
 from relay.log import get_logger
 from relay.operators_session import session_update
+from relay.pump import Pump
+from relay.short_way import ShortWay, open_short_way
 from relay.target import Target
 from relay.upstream import UpstreamLeg, open_upstream
 
@@ -63,6 +66,7 @@ class Services:
     admission: Admission
     target: Target
     dial: upstream_leg.Dial = upstream_leg.dial
+    pump: Pump | None = None
 
 
 class Wakeup:
@@ -107,6 +111,9 @@ class Session:
         self._account = open_account(services.config, now_s=trio.current_time())
         self._limit_due_s = float("inf")
         self._limit_moved = Wakeup()
+        self._short_way: ShortWay | None = None
+        self._nothing_up = self._nothing_down = False
+        self._is_stuck = False
 
     async def run(self) -> RelayError:
         """Run the session to its end, close both legs, and return the reason. Always a checkpoint."""
@@ -117,6 +124,7 @@ class Session:
                 with self._work:
                     await self._run_tasks()
         finally:
+            self._close_short_way()
             self._client.close()
             reason = self._reason or ShuttingDown(detail="cancelled")  # nobody but the end of the process cancels it
             self._account.close()
@@ -195,10 +203,16 @@ class Session:
         await self._connected.wait()
         while True:
             event = self._uplink.pop()
-            if event is None:
-                await self._to_upstream.wait()
-            else:
+            if event is not None:
                 await self._leg.send(event)
+            elif self._is_stuck:
+                await self._leg.flush()
+                self._is_stuck = False
+            else:
+                self._nothing_up = True
+                self._rest()
+                await self._to_upstream.wait()
+                self._nothing_up = False
 
     # Down
 
@@ -226,6 +240,9 @@ class Session:
         self._upstream = leg
         await self._started.wait()
         self._apply(self._client.ready())
+        if type(leg) is UpstreamLeg:  # one that translates has to see everything
+            path = self._client.audio_path
+            self._short_way = open_short_way(self._services.pump, self, path, self._browser.socket, leg.socket)
         self._connected.set()
 
     def _hear(self, text: str) -> None:
@@ -261,8 +278,11 @@ class Session:
             await self._browser.send(message)
             return
         delay_s = self._client.delay_s(trio.current_time())
+        self._nothing_down = delay_s is None
+        self._rest()
         with trio.move_on_after(float("inf") if delay_s is None else delay_s):
             await self._to_browser.wait()
+        self._nothing_down = False
 
     # Both
 
@@ -303,6 +323,52 @@ class Session:
             raise RuntimeError("the upstream is not connected yet")
         return self._upstream
 
+    # The short way: what its owner has to say
+
+    def may_open_up(self) -> bool:
+        """Whether nothing is under way from the browser to the upstream."""
+        return self._nothing_up and self._uplink.is_empty and self._reason is None
+
+    def spoken(self) -> SpokenItem | None:
+        """The item whose audio may pass, if nothing else is under way from the upstream to the browser."""
+        if not self._nothing_down or self._browser.has_text or self._reason is not None:
+            return None
+        return self._client.spoken(trio.current_time())
+
+    def passed(self, passed: Passed) -> None:
+        """Take note of audio that took the short way."""
+        now_s = trio.current_time()
+        try:
+            if passed.down_s:
+                self._account.generated_audio(passed.down_s, now_s)
+            self._apply(self._client.passed(passed, now_s))
+            self._check_limits()
+        except RelayError as error:
+            self._end(error)
+
+    def broken(self, error: Exception) -> None:
+        """End the session: there is a fault in the short way itself."""
+        log.error("session.bug", session=self._id, exc_info=error)
+        self._end(InternalError(detail=repr(error)))
+
+    def stuck(self) -> None:
+        """Have the writers of both legs write what is left of a frame."""
+        self._is_stuck = True
+        self._to_upstream.ring()
+        self._to_browser.ring()
+
+    def _rest(self) -> None:
+        if self._short_way is not None:
+            self._short_way.rest()
+
+    def _shut(self) -> None:
+        if self._short_way is not None:
+            self._short_way.shut()
+
+    def _close_short_way(self) -> None:
+        if self._short_way is not None:
+            self._short_way.close()
+
     # Deadlines
 
     async def _watch_start(self) -> None:
@@ -328,8 +394,10 @@ class Session:
     async def _watch_limits(self) -> None:
         """Sleep until the next moment at which a limit on time has something to say."""
         while True:
+            self._shut()
             self._check_limits()
             self._limit_due_s = self._account.next_s
+            self._rest()
             with trio.move_on_at(self._limit_due_s):
                 await self._limit_moved.wait()
 
@@ -342,6 +410,7 @@ class Session:
     async def _watch_drain(self) -> None:
         admission = self._services.admission
         await admission.draining.wait()
+        self._close_short_way()
         with trio.move_on_at(admission.drain_until_s):
             await self._finish_sentence()
         raise ShuttingDown(retry_after_ms=admission.retry_after_ms())

@@ -44,6 +44,8 @@ from relay.errors import (
 from relay.log import get_logger
 from relay.mask import Mask
 from relay.target import Target
+from relay.tls_stream import TlsStream
+from relay.way_stream import with_short_way
 
 log = get_logger(__name__)
 
@@ -91,14 +93,14 @@ async def dial(address: Address) -> trio.abc.Stream:
     """Open TCP, and TLS where the URL says so, with the default verification. Raises OSError or ssl.SSLError."""
     stream = await trio.open_tcp_stream(address.host, address.port)
     if address.scheme == "ws":
-        return stream
-    secured = trio.SSLStream(stream, tls_context(), server_hostname=address.host, https_compatible=True)
+        return with_short_way(stream)
+    secured = TlsStream(stream, tls_context(), address.host)
     try:
         await secured.do_handshake()
     except BaseException:
         await trio.aclose_forcefully(secured)
         raise
-    return secured
+    return with_short_way(secured)
 
 
 class UpstreamLeg:
@@ -125,6 +127,16 @@ class UpstreamLeg:
         """Write one event, given as text or as the bytes of a text. Raises UpstreamError."""
         with self._as_upstream_error():
             await self._socket.send(event if isinstance(event, str) else event.decode("ascii"))
+
+    async def flush(self) -> None:
+        """Write what is left of a frame that went only in part. Raises UpstreamError."""
+        with self._as_upstream_error():
+            await self._socket.flush()
+
+    @property
+    def socket(self) -> wire.WebSocket:
+        """The WebSocket."""
+        return self._socket
 
     async def keep_alive(self) -> NoReturn:
         """Ping for ever. Raises UpstreamTimeout."""

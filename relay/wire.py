@@ -137,6 +137,16 @@ class WebSocket:
         self._silence = _Silence()
         self._frames_taken = 0
 
+    @property
+    def stream(self) -> trio.abc.Stream:
+        """What it runs on."""
+        return self._stream
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether all that was read has been given out, and no message is half here."""
+        return self._error is None and self._frames.is_between_messages
+
     async def receive(self) -> str | bytes:
         """The next whole message: str if text, bytes if binary. Answers pings meanwhile.
 
@@ -174,6 +184,15 @@ class WebSocket:
         finally:
             self._send_lock.release()
         await self._raise_reason()
+
+    async def flush(self) -> None:
+        """Write what the stream holds of an earlier frame, as one with a short way may. Raises as `send` does."""
+        await self._lock_writer()
+        try:
+            self._check_sendable()
+            await self._write(b"")
+        finally:
+            self._send_lock.release()
 
     async def keep_alive(self) -> NoReturn:
         """Ping every `ping_interval_s`, for as long as the connection lives; run it as a task.

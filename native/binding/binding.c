@@ -585,151 +585,235 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 static void *_cffi_types[] = {
 /*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(char const *, size_t, relay_delta *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 138), // char const *
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // char const *
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 141), // relay_delta *
+/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 220), // relay_delta *
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(int)
 /*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 144), // relay_ws *
-/* 10 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 11 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 138), // char *
-/* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
+/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_pump *
+/* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 11 */ _CFFI_OP(_CFFI_OP_POINTER, 89), // uint64_t *
+/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 6), // int *
+/* 13 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
 /* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, relay_delta *)
-/* 16 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 18 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 19 */ _CFFI_OP(_CFFI_OP_NOOP, 3),
+/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump const *)
+/* 16 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_pump const *
+/* 17 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *)
+/* 19 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_way *
 /* 20 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
-/* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 23 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(char const *, size_t)
-/* 24 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 25 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 26 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(char const *, size_t, char *)
-/* 28 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 29 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 30 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
-/* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 34 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 35 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 36 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 37 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, char const *, size_t)
+/* 22 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 23 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 24 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 26 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, int)
+/* 27 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 28 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 29 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, relay_way_item const *, int64_t)
+/* 31 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 32 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way_item const *
+/* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
+/* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 35 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
+/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_ws *
+/* 37 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 38 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 41 */ _CFFI_OP(_CFFI_OP_POINTER, 142), // relay_downlink *
-/* 42 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 43 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 46 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
-/* 47 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 48 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 49 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 50 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
-/* 53 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
-/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 56 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 57 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
-/* 63 */ _CFFI_OP(_CFFI_OP_POINTER, 139), // double *
-/* 64 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 67 */ _CFFI_OP(_CFFI_OP_POINTER, 142), // relay_downlink const *
-/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 69 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 71 */ _CFFI_OP(_CFFI_OP_POINTER, 143), // relay_uplink *
-/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 74 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 39 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // char *
+/* 40 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, relay_delta *)
+/* 43 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
+/* 44 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 46 */ _CFFI_OP(_CFFI_OP_NOOP, 3),
+/* 47 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws const *)
+/* 49 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_ws const *
+/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 10), // int64_t()(void)
+/* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(char const *, size_t)
+/* 56 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 57 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 58 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(char const *, size_t, char *)
+/* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 61 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 67 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 68 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 69 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 70 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 72 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 73 */ _CFFI_OP(_CFFI_OP_POINTER, 221), // relay_downlink *
+/* 74 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
 /* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 76 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 78 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 78 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
 /* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 80 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 81 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 82 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 83 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 86 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 63),
-/* 88 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 89 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 90 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 91 */ _CFFI_OP(_CFFI_OP_POINTER, 143), // relay_uplink const *
-/* 92 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 93 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION, 140), // ptrdiff_t()(relay_ws *, relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 95 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 97 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 99 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 100 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION, 41), // relay_downlink *()(int, int, int, int *)
-/* 104 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 106 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 107 */ _CFFI_OP(_CFFI_OP_POINTER, 6), // int *
+/* 81 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 82 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 85 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
+/* 86 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 87 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 88 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 90 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 91 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 92 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 93 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 94 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
+/* 95 */ _CFFI_OP(_CFFI_OP_POINTER, 216), // double *
+/* 96 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 97 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 98 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 99 */ _CFFI_OP(_CFFI_OP_POINTER, 221), // relay_downlink const *
+/* 100 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 101 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 103 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_uplink *
+/* 104 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 106 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 108 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 71), // relay_uplink *()(int, int, int, int *)
-/* 110 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 111 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 112 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 113 */ _CFFI_OP(_CFFI_OP_NOOP, 107),
-/* 114 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
-/* 116 */ _CFFI_OP(_CFFI_OP_NOOP, 67),
-/* 117 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 118 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
-/* 119 */ _CFFI_OP(_CFFI_OP_NOOP, 91),
-/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 121 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
-/* 122 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_downlink *)
-/* 124 */ _CFFI_OP(_CFFI_OP_NOOP, 41),
+/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 110 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
+/* 111 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 112 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 113 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 114 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 115 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 116 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 117 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 118 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
+/* 119 */ _CFFI_OP(_CFFI_OP_NOOP, 95),
+/* 120 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 121 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 122 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 123 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_uplink const *
+/* 124 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 125 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 126 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_uplink *)
-/* 127 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 128 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 129 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_ws *)
-/* 130 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 131 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 132 */ _CFFI_OP(_CFFI_OP_FUNCTION, 145), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 133 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 134 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 136 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 139 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 140 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 141 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 142 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_downlink
-/* 143 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_uplink
-/* 144 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_ws
-/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 126 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_way *, char *, size_t)
+/* 127 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 128 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 129 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 130 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 131 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_way *, int, char *, size_t)
+/* 132 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 133 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 134 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_way const *, int)
+/* 138 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_way const *
+/* 139 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 140 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 141 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_ws *, relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 142 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
+/* 143 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
+/* 144 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 146 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 147 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 148 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 149 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 150 */ _CFFI_OP(_CFFI_OP_FUNCTION, 73), // relay_downlink *()(int, int, int, int *)
+/* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 152 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 153 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 154 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 155 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 156 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
+/* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // relay_uplink *()(int, int, int, int *)
+/* 159 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 160 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 161 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 163 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION, 19), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 166 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_way_ends const *
+/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 168 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
+/* 169 */ _CFFI_OP(_CFFI_OP_NOOP, 99),
+/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
+/* 172 */ _CFFI_OP(_CFFI_OP_NOOP, 123),
+/* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
+/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 176 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 177 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
+/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 138),
+/* 182 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
+/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 184 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
+/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_downlink *)
+/* 187 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
+/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_pump *)
+/* 190 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_uplink *)
+/* 193 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
+/* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_way *)
+/* 196 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 197 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 198 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_way *, relay_way_counts *)
+/* 199 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 200 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_way_counts *
+/* 201 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 202 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_ws *)
+/* 203 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
+/* 204 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 205 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 206 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
+/* 207 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 208 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 209 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 210 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 211 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 212 */ _CFFI_OP(_CFFI_OP_ARRAY, 211), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 213 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 214 */ _CFFI_OP(_CFFI_OP_ARRAY, 211), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 215 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 216 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 217 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
+/* 218 */ (_cffi_opcode_t)(2),
+/* 219 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 220 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 221 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
+/* 222 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
+/* 223 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
+/* 224 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
+/* 225 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
+/* 226 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
+/* 227 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
+/* 228 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
+/* 229 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -746,6 +830,53 @@ static void _cffi_checkfld_typedef_relay_delta(relay_delta *p)
   (void)((p->content_index) | 0);  /* check that 'relay_delta.content_index' is an integer */
 }
 struct _cffi_align_typedef_relay_delta { char x; relay_delta y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_way_counts(relay_way_counts *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->up_bytes) | 0);  /* check that 'relay_way_counts.up_bytes' is an integer */
+  (void)((p->up_events) | 0);  /* check that 'relay_way_counts.up_events' is an integer */
+  (void)((p->down_events) | 0);  /* check that 'relay_way_counts.down_events' is an integer */
+  (void)((p->down_samples) | 0);  /* check that 'relay_way_counts.down_samples' is an integer */
+  (void)((p->sent_samples) | 0);  /* check that 'relay_way_counts.sent_samples' is an integer */
+  (void)((p->played_samples) | 0);  /* check that 'relay_way_counts.played_samples' is an integer */
+  (void)((p->heard_in_ns) | 0);  /* check that 'relay_way_counts.heard_in_ns' is an integer */
+}
+struct _cffi_align_typedef_relay_way_counts { char x; relay_way_counts y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_way_ends(relay_way_ends *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->token) | 0);  /* check that 'relay_way_ends.token' is an integer */
+  { int(*tmp)[2] = &p->fds; (void)tmp; }
+  (void)((p->has_tls) | 0);  /* check that 'relay_way_ends.has_tls' is an integer */
+  { relay_uplink * *tmp = &p->uplink; (void)tmp; }
+  { relay_downlink * *tmp = &p->downlink; (void)tmp; }
+  (void)((p->lead_ns) | 0);  /* check that 'relay_way_ends.lead_ns' is an integer */
+  (void)((p->rate_hz) | 0);  /* check that 'relay_way_ends.rate_hz' is an integer */
+  (void)((p->sample_bytes) | 0);  /* check that 'relay_way_ends.sample_bytes' is an integer */
+  (void)((p->longest_delta_samples) | 0);  /* check that 'relay_way_ends.longest_delta_samples' is an integer */
+}
+struct _cffi_align_typedef_relay_way_ends { char x; relay_way_ends y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_way_item(relay_way_item *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  { char *tmp = &p->item_id[0]; (void)tmp; }
+  { char *tmp = &p->response_id[0]; (void)tmp; }
+  (void)((p->item_id_chars) | 0);  /* check that 'relay_way_item.item_id_chars' is an integer */
+  (void)((p->response_id_chars) | 0);  /* check that 'relay_way_item.response_id_chars' is an integer */
+  (void)((p->number) | 0);  /* check that 'relay_way_item.number' is an integer */
+  (void)((p->content_index) | 0);  /* check that 'relay_way_item.content_index' is an integer */
+  (void)((p->sent_samples) | 0);  /* check that 'relay_way_item.sent_samples' is an integer */
+}
+struct _cffi_align_typedef_relay_way_item { char x; relay_way_item y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_typedef_relay_ws(relay_ws *p)
@@ -841,10 +972,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg2, (char **)&x2);
+      _cffi_type(39), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -946,19 +1077,19 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(41), arg0, (char **)&x0);
+      _cffi_type(73), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg1, (char **)&x1);
+      _cffi_type(39), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1013,10 +1144,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(41), arg0, (char **)&x0);
+      _cffi_type(73), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1043,10 +1174,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg5, (char **)&x5);
+      _cffi_type(39), arg5, (char **)&x5);
   if (datasize != 0) {
     x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg5, (char **)&x5,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg5, (char **)&x5,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1091,10 +1222,10 @@ _cffi_f_relay_downlink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(67), arg0, (char **)&x0);
+      _cffi_type(99), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(99), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1131,10 +1262,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(41), arg0, (char **)&x0);
+      _cffi_type(73), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1177,19 +1308,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(41), arg0, (char **)&x0);
+      _cffi_type(73), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(63), arg1, (char **)&x1);
+      _cffi_type(95), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(63), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(95), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1250,10 +1381,10 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(107), arg3, (char **)&x3);
+      _cffi_type(12), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(107), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1265,7 +1396,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(41));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(73));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1300,10 +1431,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(41), arg0, (char **)&x0);
+      _cffi_type(73), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1322,10 +1453,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg3, (char **)&x3);
+      _cffi_type(39), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1362,10 +1493,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(41), arg0, (char **)&x0);
+      _cffi_type(73), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(41), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1406,10 +1537,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(67), arg0, (char **)&x0);
+      _cffi_type(99), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(99), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1448,10 +1579,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(67), arg0, (char **)&x0);
+      _cffi_type(99), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(99), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1526,10 +1657,10 @@ _cffi_f_relay_lane_delta(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(36), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1602,19 +1733,19 @@ _cffi_f_relay_lane_up(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(36), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg1, (char **)&x1);
+      _cffi_type(103), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(103), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1642,10 +1773,10 @@ _cffi_f_relay_lane_up(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg5, (char **)&x5);
+      _cffi_type(39), arg5, (char **)&x5);
   if (datasize != 0) {
     x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg5, (char **)&x5,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg5, (char **)&x5,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1693,6 +1824,213 @@ _cffi_f_relay_live_handles(PyObject *self, PyObject *noarg)
 }
 #else
 #  define _cffi_f_relay_live_handles _cffi_d_relay_live_handles
+#endif
+
+static int64_t _cffi_d_relay_now_ns(void)
+{
+  return relay_now_ns();
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_now_ns(PyObject *self, PyObject *noarg)
+{
+  int64_t result;
+  PyObject *pyresult;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_now_ns(); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  (void)noarg; /* unused */
+  pyresult = _cffi_from_c_int(result, int64_t);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_now_ns _cffi_d_relay_now_ns
+#endif
+
+static int _cffi_d_relay_pump_fd(relay_pump const * x0)
+{
+  return relay_pump_fd(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_pump_fd(PyObject *self, PyObject *arg0)
+{
+  relay_pump const * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(16), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(16), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_pump_fd(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_pump_fd _cffi_d_relay_pump_fd
+#endif
+
+static void _cffi_d_relay_pump_free(relay_pump * x0)
+{
+  relay_pump_free(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_pump_free(PyObject *self, PyObject *arg0)
+{
+  relay_pump * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(9), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { relay_pump_free(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+#else
+#  define _cffi_f_relay_pump_free _cffi_d_relay_pump_free
+#endif
+
+static relay_pump * _cffi_d_relay_pump_new(void)
+{
+  return relay_pump_new();
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_pump_new(PyObject *self, PyObject *noarg)
+{
+  relay_pump * result;
+  PyObject *pyresult;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_pump_new(); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  (void)noarg; /* unused */
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(9));
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_pump_new _cffi_d_relay_pump_new
+#endif
+
+static int _cffi_d_relay_pump_next(relay_pump * x0, int64_t x1, uint64_t * x2, int * x3, int * x4)
+{
+  return relay_pump_next(x0, x1, x2, x3, x4);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_pump_next(PyObject *self, PyObject *args)
+{
+  relay_pump * x0;
+  int64_t x1;
+  uint64_t * x2;
+  int * x3;
+  int * x4;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+  PyObject *arg4;
+
+  if (!PyArg_UnpackTuple(args, "relay_pump_next", 5, 5, &arg0, &arg1, &arg2, &arg3, &arg4))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(9), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, int64_t);
+  if (x1 == (int64_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(11), arg2, (char **)&x2);
+  if (datasize != 0) {
+    x2 = ((size_t)datasize) <= 640 ? (uint64_t *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(11), arg2, (char **)&x2,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(12), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(12), arg4, (char **)&x4);
+  if (datasize != 0) {
+    x4 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(12), arg4, (char **)&x4,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_pump_next(x0, x1, x2, x3, x4); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_pump_next _cffi_d_relay_pump_next
 #endif
 
 static size_t _cffi_d_relay_table_bytes(void)
@@ -1750,10 +2088,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(103), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1781,10 +2119,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg4, (char **)&x4);
+      _cffi_type(39), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1829,10 +2167,10 @@ _cffi_f_relay_uplink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(91), arg0, (char **)&x0);
+      _cffi_type(123), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(91), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(123), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1869,10 +2207,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(103), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1915,19 +2253,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(103), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(63), arg1, (char **)&x1);
+      _cffi_type(95), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(63), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(95), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1988,10 +2326,10 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(107), arg3, (char **)&x3);
+      _cffi_type(12), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(107), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2003,7 +2341,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(71));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(103));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2038,10 +2376,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(103), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2060,10 +2398,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg3, (char **)&x3);
+      _cffi_type(39), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2108,10 +2446,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(91), arg0, (char **)&x0);
+      _cffi_type(123), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(91), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(123), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2150,10 +2488,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(91), arg0, (char **)&x0);
+      _cffi_type(123), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(91), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(123), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2171,6 +2509,779 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
 }
 #else
 #  define _cffi_f_relay_uplink_state_bytes _cffi_d_relay_uplink_state_bytes
+#endif
+
+static ptrdiff_t _cffi_d_relay_way_frame_bytes(char const * x0, size_t x1)
+{
+  return relay_way_frame_bytes(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_frame_bytes(PyObject *self, PyObject *args)
+{
+  char const * x0;
+  size_t x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_frame_bytes", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, size_t);
+  if (x1 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_frame_bytes(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_frame_bytes _cffi_d_relay_way_frame_bytes
+#endif
+
+static void _cffi_d_relay_way_free(relay_way * x0)
+{
+  relay_way_free(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_free(PyObject *self, PyObject *arg0)
+{
+  relay_way * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { relay_way_free(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+#else
+#  define _cffi_f_relay_way_free _cffi_d_relay_way_free
+#endif
+
+static size_t _cffi_d_relay_way_hear(relay_way * x0, char * x1, size_t x2, int * x3)
+{
+  return relay_way_hear(x0, x1, x2, x3);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_hear(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  char * x1;
+  size_t x2;
+  int * x3;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  size_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_hear", 4, 4, &arg0, &arg1, &arg2, &arg3))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(39), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(39), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(12), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_hear(x0, x1, x2, x3); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, size_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_hear _cffi_d_relay_way_hear
+#endif
+
+static relay_way * _cffi_d_relay_way_new(relay_pump * x0, relay_way_ends const * x1)
+{
+  return relay_way_new(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_new(PyObject *self, PyObject *args)
+{
+  relay_pump * x0;
+  relay_way_ends const * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  relay_way * result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_new", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(9), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(166), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(166), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_new(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(19));
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_new _cffi_d_relay_way_new
+#endif
+
+static ptrdiff_t _cffi_d_relay_way_next_bytes(relay_way const * x0, int x1)
+{
+  return relay_way_next_bytes(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
+{
+  relay_way const * x0;
+  int x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_next_bytes", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(138), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(138), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_next_bytes(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_next_bytes _cffi_d_relay_way_next_bytes
+#endif
+
+static int _cffi_d_relay_way_open_down(relay_way * x0, relay_way_item const * x1, int64_t x2)
+{
+  return relay_way_open_down(x0, x1, x2);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_open_down(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  relay_way_item const * x1;
+  int64_t x2;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_open_down", 3, 3, &arg0, &arg1, &arg2))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(32), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (relay_way_item const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(32), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, int64_t);
+  if (x2 == (int64_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_open_down(x0, x1, x2); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_open_down _cffi_d_relay_way_open_down
+#endif
+
+static int _cffi_d_relay_way_open_up(relay_way * x0)
+{
+  return relay_way_open_up(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_open_up(PyObject *self, PyObject *arg0)
+{
+  relay_way * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_open_up(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_open_up _cffi_d_relay_way_open_up
+#endif
+
+static size_t _cffi_d_relay_way_out(relay_way const * x0, char const * * x1)
+{
+  return relay_way_out(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_out(PyObject *self, PyObject *args)
+{
+  relay_way const * x0;
+  char const * * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  size_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_out", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(138), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(138), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(182), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const * *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(182), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_out(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, size_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_out _cffi_d_relay_way_out
+#endif
+
+static ptrdiff_t _cffi_d_relay_way_receive(relay_way * x0, char * x1, size_t x2)
+{
+  return relay_way_receive(x0, x1, x2);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_receive(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  char * x1;
+  size_t x2;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_receive", 3, 3, &arg0, &arg1, &arg2))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(39), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(39), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_receive(x0, x1, x2); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_receive _cffi_d_relay_way_receive
+#endif
+
+static ptrdiff_t _cffi_d_relay_way_rest(relay_way * x0, int x1, char * x2, size_t x3)
+{
+  return relay_way_rest(x0, x1, x2, x3);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_rest(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  int x1;
+  char * x2;
+  size_t x3;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  ptrdiff_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+  PyObject *arg3;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_rest", 4, 4, &arg0, &arg1, &arg2, &arg3))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(39), arg2, (char **)&x2);
+  if (datasize != 0) {
+    x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(39), arg2, (char **)&x2,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x3 = _cffi_to_c_int(arg3, size_t);
+  if (x3 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_rest(x0, x1, x2, x3); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, ptrdiff_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_rest _cffi_d_relay_way_rest
+#endif
+
+static int _cffi_d_relay_way_send(relay_way * x0, char const * x1, size_t x2)
+{
+  return relay_way_send(x0, x1, x2);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_send(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  char const * x1;
+  size_t x2;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_send", 3, 3, &arg0, &arg1, &arg2))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_send(x0, x1, x2); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_send _cffi_d_relay_way_send
+#endif
+
+static int _cffi_d_relay_way_serve(relay_way * x0, int x1)
+{
+  return relay_way_serve(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_serve(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  int x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_serve", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_serve(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_serve _cffi_d_relay_way_serve
+#endif
+
+static void _cffi_d_relay_way_shut(relay_way * x0, relay_way_counts * x1)
+{
+  relay_way_shut(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_shut(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  relay_way_counts * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_shut", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(200), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(200), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { relay_way_shut(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+#else
+#  define _cffi_f_relay_way_shut _cffi_d_relay_way_shut
+#endif
+
+static int _cffi_d_relay_way_watch(relay_way * x0, int x1)
+{
+  return relay_way_watch(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_way_watch(PyObject *self, PyObject *args)
+{
+  relay_way * x0;
+  int x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_way_watch", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(19), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_way_watch(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_way_watch _cffi_d_relay_way_watch
+#endif
+
+static int _cffi_d_relay_ws_between_messages(relay_ws const * x0)
+{
+  return relay_ws_between_messages(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_ws_between_messages(PyObject *self, PyObject *arg0)
+{
+  relay_ws const * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(49), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_ws const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(49), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_ws_between_messages(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_ws_between_messages _cffi_d_relay_ws_between_messages
 #endif
 
 static ptrdiff_t _cffi_d_relay_ws_build(int x0, char const * x1, size_t x2, char const * x3, char * x4, size_t x5)
@@ -2228,10 +3339,10 @@ _cffi_f_relay_ws_build(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg4, (char **)&x4);
+      _cffi_type(39), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2278,10 +3389,10 @@ _cffi_f_relay_ws_init(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(36), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2340,10 +3451,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(36), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2362,10 +3473,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(12), arg3, (char **)&x3);
+      _cffi_type(39), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(12), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2402,10 +3513,10 @@ _cffi_f_relay_ws_skip(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(36), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2502,6 +3613,41 @@ static int _cffi_const_RELAY_MIN_RATE_HZ(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_RELAY_NEWS_CAREFUL(unsigned long long *o)
+{
+  int n = (RELAY_NEWS_CAREFUL) <= 0;
+  *o = (unsigned long long)((RELAY_NEWS_CAREFUL) | 0);  /* check that RELAY_NEWS_CAREFUL is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_NEWS_DECRYPT(unsigned long long *o)
+{
+  int n = (RELAY_NEWS_DECRYPT) <= 0;
+  *o = (unsigned long long)((RELAY_NEWS_DECRYPT) | 0);  /* check that RELAY_NEWS_DECRYPT is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_NEWS_ENCRYPT(unsigned long long *o)
+{
+  int n = (RELAY_NEWS_ENCRYPT) <= 0;
+  *o = (unsigned long long)((RELAY_NEWS_ENCRYPT) | 0);  /* check that RELAY_NEWS_ENCRYPT is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_NEWS_NONE(unsigned long long *o)
+{
+  int n = (RELAY_NEWS_NONE) <= 0;
+  *o = (unsigned long long)((RELAY_NEWS_NONE) | 0);  /* check that RELAY_NEWS_NONE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_NEWS_STUCK(unsigned long long *o)
+{
+  int n = (RELAY_NEWS_STUCK) <= 0;
+  *o = (unsigned long long)((RELAY_NEWS_STUCK) | 0);  /* check that RELAY_NEWS_STUCK is an integer */
+  return n;
+}
+
 static int _cffi_const_RELAY_S16LE(unsigned long long *o)
 {
   int n = (RELAY_S16LE) <= 0;
@@ -2534,6 +3680,41 @@ static int _cffi_const_RELAY_SIMD_SSE2(unsigned long long *o)
 {
   int n = (RELAY_SIMD_SSE2) <= 0;
   *o = (unsigned long long)((RELAY_SIMD_SSE2) | 0);  /* check that RELAY_SIMD_SSE2 is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WAY_BROWSER(unsigned long long *o)
+{
+  int n = (RELAY_WAY_BROWSER) <= 0;
+  *o = (unsigned long long)((RELAY_WAY_BROWSER) | 0);  /* check that RELAY_WAY_BROWSER is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WAY_FRAME_BYTES(unsigned long long *o)
+{
+  int n = (RELAY_WAY_FRAME_BYTES) <= 0;
+  *o = (unsigned long long)((RELAY_WAY_FRAME_BYTES) | 0);  /* check that RELAY_WAY_FRAME_BYTES is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WAY_ID_CHARS(unsigned long long *o)
+{
+  int n = (RELAY_WAY_ID_CHARS) <= 0;
+  *o = (unsigned long long)((RELAY_WAY_ID_CHARS) | 0);  /* check that RELAY_WAY_ID_CHARS is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WAY_REST_BYTES(unsigned long long *o)
+{
+  int n = (RELAY_WAY_REST_BYTES) <= 0;
+  *o = (unsigned long long)((RELAY_WAY_REST_BYTES) | 0);  /* check that RELAY_WAY_REST_BYTES is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_WAY_UPSTREAM(unsigned long long *o)
+{
+  int n = (RELAY_WAY_UPSTREAM) <= 0;
+  *o = (unsigned long long)((RELAY_WAY_UPSTREAM) | 0);  /* check that RELAY_WAY_UPSTREAM is an integer */
   return n;
 }
 
@@ -2717,11 +3898,21 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_MAX_FRAME_BYTES", (void *)_cffi_const_RELAY_MAX_FRAME_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_MAX_RATE_HZ", (void *)_cffi_const_RELAY_MAX_RATE_HZ, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_MIN_RATE_HZ", (void *)_cffi_const_RELAY_MIN_RATE_HZ, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_NEWS_CAREFUL", (void *)_cffi_const_RELAY_NEWS_CAREFUL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_NEWS_DECRYPT", (void *)_cffi_const_RELAY_NEWS_DECRYPT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_NEWS_ENCRYPT", (void *)_cffi_const_RELAY_NEWS_ENCRYPT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_NEWS_NONE", (void *)_cffi_const_RELAY_NEWS_NONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_NEWS_STUCK", (void *)_cffi_const_RELAY_NEWS_STUCK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_S16LE", (void *)_cffi_const_RELAY_S16LE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_AVX2", (void *)_cffi_const_RELAY_SIMD_AVX2, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_C", (void *)_cffi_const_RELAY_SIMD_C, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_NEON", (void *)_cffi_const_RELAY_SIMD_NEON, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_SSE2", (void *)_cffi_const_RELAY_SIMD_SSE2, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WAY_BROWSER", (void *)_cffi_const_RELAY_WAY_BROWSER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WAY_FRAME_BYTES", (void *)_cffi_const_RELAY_WAY_FRAME_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WAY_ID_CHARS", (void *)_cffi_const_RELAY_WAY_ID_CHARS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WAY_REST_BYTES", (void *)_cffi_const_RELAY_WAY_REST_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_WAY_UPSTREAM", (void *)_cffi_const_RELAY_WAY_UPSTREAM, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_BINARY", (void *)_cffi_const_RELAY_WS_BINARY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_CLIENT", (void *)_cffi_const_RELAY_WS_CLIENT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_CLOSE", (void *)_cffi_const_RELAY_WS_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -2746,60 +3937,149 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_WS_PONG", (void *)_cffi_const_RELAY_WS_PONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 23), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 27), (void *)_cffi_d_relay_base64_encode },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 55), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 59), (void *)_cffi_d_relay_base64_encode },
   { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_relay_delta_find },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 52), (void *)_cffi_d_relay_downlink_frame },
-  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 123), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 61), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 103), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 45), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 123), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 115), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 72), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 84), (void *)_cffi_d_relay_downlink_frame },
+  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 98), (void *)_cffi_d_relay_downlink_frame_room },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 186), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 93), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 150), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 77), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 186), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 98), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 168), (void *)_cffi_d_relay_downlink_state_bytes },
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 5), (void *)_cffi_d_relay_init },
-  { "relay_lane_delta", (void *)_cffi_f_relay_lane_delta, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 15), (void *)_cffi_d_relay_lane_delta },
-  { "relay_lane_up", (void *)_cffi_f_relay_lane_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 94), (void *)_cffi_d_relay_lane_up },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 21), (void *)_cffi_d_relay_live_handles },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 121), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 77), (void *)_cffi_d_relay_uplink_frame },
-  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 90), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 126), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 85), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 70), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 90), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 118), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 32), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 132), (void *)_cffi_d_relay_ws_init },
-  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 129), (void *)_cffi_d_relay_ws_skip },
+  { "relay_lane_delta", (void *)_cffi_f_relay_lane_delta, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 42), (void *)_cffi_d_relay_lane_delta },
+  { "relay_lane_up", (void *)_cffi_f_relay_lane_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 141), (void *)_cffi_d_relay_lane_up },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 51), (void *)_cffi_d_relay_live_handles },
+  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 53), (void *)_cffi_d_relay_now_ns },
+  { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 15), (void *)_cffi_d_relay_pump_fd },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 189), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 156), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_pump_next },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 184), (void *)_cffi_d_relay_table_bytes },
+  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_uplink_frame },
+  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 122), (void *)_cffi_d_relay_uplink_frame_room },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 192), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 117), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 158), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 102), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 122), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 171), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 55), (void *)_cffi_d_relay_way_frame_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 195), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 174), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 164), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 137), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_open_down },
+  { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 18), (void *)_cffi_d_relay_way_open_up },
+  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 180), (void *)_cffi_d_relay_way_out },
+  { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 126), (void *)_cffi_d_relay_way_receive },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 131), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 21), (void *)_cffi_d_relay_way_send },
+  { "relay_way_serve", (void *)_cffi_f_relay_way_serve, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 26), (void *)_cffi_d_relay_way_serve },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 198), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 26), (void *)_cffi_d_relay_way_watch },
+  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 48), (void *)_cffi_d_relay_ws_between_messages },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 64), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 205), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 35), (void *)_cffi_d_relay_ws_next },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 202), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
   { "item_id", offsetof(relay_delta, item_id),
                sizeof(((relay_delta *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 56) },
+               _CFFI_OP(_CFFI_OP_NOOP, 88) },
   { "item_id_chars", offsetof(relay_delta, item_id_chars),
                      sizeof(((relay_delta *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 56) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
   { "response_id", offsetof(relay_delta, response_id),
                    sizeof(((relay_delta *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 56) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 88) },
   { "response_id_chars", offsetof(relay_delta, response_id_chars),
                          sizeof(((relay_delta *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 56) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 88) },
   { "delta", offsetof(relay_delta, delta),
              sizeof(((relay_delta *)0)->delta),
-             _CFFI_OP(_CFFI_OP_NOOP, 56) },
+             _CFFI_OP(_CFFI_OP_NOOP, 88) },
   { "delta_chars", offsetof(relay_delta, delta_chars),
                    sizeof(((relay_delta *)0)->delta_chars),
-                   _CFFI_OP(_CFFI_OP_NOOP, 56) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 88) },
   { "content_index", offsetof(relay_delta, content_index),
                      sizeof(((relay_delta *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 56) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "up_bytes", offsetof(relay_way_counts, up_bytes),
+                sizeof(((relay_way_counts *)0)->up_bytes),
+                _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "up_events", offsetof(relay_way_counts, up_events),
+                 sizeof(((relay_way_counts *)0)->up_events),
+                 _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "down_events", offsetof(relay_way_counts, down_events),
+                   sizeof(((relay_way_counts *)0)->down_events),
+                   _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "down_samples", offsetof(relay_way_counts, down_samples),
+                    sizeof(((relay_way_counts *)0)->down_samples),
+                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "sent_samples", offsetof(relay_way_counts, sent_samples),
+                    sizeof(((relay_way_counts *)0)->sent_samples),
+                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "played_samples", offsetof(relay_way_counts, played_samples),
+                      sizeof(((relay_way_counts *)0)->played_samples),
+                      _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "heard_in_ns", offsetof(relay_way_counts, heard_in_ns),
+                   sizeof(((relay_way_counts *)0)->heard_in_ns),
+                   _CFFI_OP(_CFFI_OP_NOOP, 10) },
+  { "token", offsetof(relay_way_ends, token),
+             sizeof(((relay_way_ends *)0)->token),
+             _CFFI_OP(_CFFI_OP_NOOP, 89) },
+  { "fds", offsetof(relay_way_ends, fds),
+           sizeof(((relay_way_ends *)0)->fds),
+           _CFFI_OP(_CFFI_OP_NOOP, 217) },
+  { "has_tls", offsetof(relay_way_ends, has_tls),
+               sizeof(((relay_way_ends *)0)->has_tls),
+               _CFFI_OP(_CFFI_OP_NOOP, 6) },
+  { "uplink", offsetof(relay_way_ends, uplink),
+              sizeof(((relay_way_ends *)0)->uplink),
+              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "downlink", offsetof(relay_way_ends, downlink),
+                sizeof(((relay_way_ends *)0)->downlink),
+                _CFFI_OP(_CFFI_OP_NOOP, 73) },
+  { "lead_ns", offsetof(relay_way_ends, lead_ns),
+               sizeof(((relay_way_ends *)0)->lead_ns),
+               _CFFI_OP(_CFFI_OP_NOOP, 10) },
+  { "rate_hz", offsetof(relay_way_ends, rate_hz),
+               sizeof(((relay_way_ends *)0)->rate_hz),
+               _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "sample_bytes", offsetof(relay_way_ends, sample_bytes),
+                    sizeof(((relay_way_ends *)0)->sample_bytes),
+                    _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "longest_delta_samples", offsetof(relay_way_ends, longest_delta_samples),
+                             sizeof(((relay_way_ends *)0)->longest_delta_samples),
+                             _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "item_id", offsetof(relay_way_item, item_id),
+               sizeof(((relay_way_item *)0)->item_id),
+               _CFFI_OP(_CFFI_OP_NOOP, 212) },
+  { "response_id", offsetof(relay_way_item, response_id),
+                   sizeof(((relay_way_item *)0)->response_id),
+                   _CFFI_OP(_CFFI_OP_NOOP, 214) },
+  { "item_id_chars", offsetof(relay_way_item, item_id_chars),
+                     sizeof(((relay_way_item *)0)->item_id_chars),
+                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "response_id_chars", offsetof(relay_way_item, response_id_chars),
+                         sizeof(((relay_way_item *)0)->response_id_chars),
+                         _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "number", offsetof(relay_way_item, number),
+              sizeof(((relay_way_item *)0)->number),
+              _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "content_index", offsetof(relay_way_item, content_index),
+                     sizeof(((relay_way_item *)0)->content_index),
+                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+  { "sent_samples", offsetof(relay_way_item, sent_samples),
+                    sizeof(((relay_way_item *)0)->sent_samples),
+                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
           _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -2809,21 +4089,36 @@ static const struct _cffi_field_s _cffi_fields[] = {
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 141, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 220, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 7 },
-  { "$relay_ws", 144, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 7, 2 },
-  { "relay_downlink", 142, _CFFI_F_OPAQUE,
+  { "$relay_way_counts", 225, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 7, 7 },
+  { "$relay_way_ends", 226, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 14, 9 },
+  { "$relay_way_item", 227, 0,
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 23, 7 },
+  { "$relay_ws", 228, 0,
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 30, 2 },
+  { "relay_downlink", 221, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 143, _CFFI_F_OPAQUE,
+  { "relay_pump", 222, _CFFI_F_OPAQUE,
+    (size_t)-1, -1, -1, 0 /* opaque */ },
+  { "relay_uplink", 223, _CFFI_F_OPAQUE,
+    (size_t)-1, -1, -1, 0 /* opaque */ },
+  { "relay_way", 224, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 141 },
-  { "relay_downlink", 142 },
-  { "relay_uplink", 143 },
-  { "relay_ws", 144 },
+  { "relay_delta", 220 },
+  { "relay_downlink", 221 },
+  { "relay_pump", 222 },
+  { "relay_uplink", 223 },
+  { "relay_way", 224 },
+  { "relay_way_counts", 225 },
+  { "relay_way_ends", 226 },
+  { "relay_way_item", 227 },
+  { "relay_ws", 228 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -2833,12 +4128,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  70,  /* num_globals */
-  4,  /* num_struct_unions */
+  100,  /* num_globals */
+  9,  /* num_struct_unions */
   0,  /* num_enums */
-  4,  /* num_typenames */
+  9,  /* num_typenames */
   NULL,  /* no includes */
-  146,  /* num_types */
+  230,  /* num_types */
   0,  /* flags */
 };
 

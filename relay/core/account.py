@@ -82,6 +82,10 @@ class Account:
         """Audio of the person went to the upstream."""
         self._budget.sent_audio(seconds)
 
+    def generated_audio(self, seconds: float, now_s: float) -> None:
+        """Audio of an answer came, of which only the length was counted."""
+        self._budget.generated_audio(seconds, now_s)
+
     def heard(self, text: str, now_s: float) -> list[dict[str, Any]]:
         """Count an event of the upstream, which is JSON and has a type; return the bill as an event if it changed."""
         audio = _audio_in(text)

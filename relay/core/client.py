@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from relay.core.passing import AudioPath, Passed, SpokenItem
 from relay.core.permissions import Permissions
 
 
@@ -93,6 +94,16 @@ class Client(Protocol):
 
     def take(self, now_s: float) -> str | bytes | None:
         """Return the next message for the browser that is due. Raises UpstreamProtocolError."""
+
+    @property
+    def audio_path(self) -> AudioPath | None:
+        """Both directions of the audio, if it may take a short way between the sockets."""
+
+    def spoken(self, now_s: float) -> SpokenItem | None:
+        """Return the item whose audio needs nobody's decision."""
+
+    def passed(self, passed: Passed, now_s: float) -> Decision:
+        """Take note of audio that went straight from socket to socket."""
 
     def close(self) -> None:
         """Give back what is held in C. Idempotent."""

@@ -24,6 +24,7 @@ from typing import Literal
 from relay.core import events
 from relay.core.client import Decision
 from relay.core.events import AudioDelta, AudioDone, Delta, encode
+from relay.core.passing import Passed, SpokenItem
 from relay.core.playout import AudioItem, Playout, pcm16_samples
 from relay.core.supports import CANCEL, TRUNCATE
 from relay.core.turns import Turns
@@ -128,6 +129,24 @@ class Conversation:
         self._move_cursor(item, samples)
         self._playout.played(self._unheard_sent_samples(), now_s)
         return decision
+
+    def spoken(self, now_s: float) -> SpokenItem | None:
+        """The item whose audio may go straight to the browser: announced, not cut, and nothing waits before it."""
+        item = self._playout.spoken
+        if item is None or item.sent_samples == 0 or item.flushed or item.response_id in self._interrupted:
+            return None
+        unheard_s = self._playout.busy_s(now_s)
+        return SpokenItem(item.number, item.item_id, item.response_id, item.content_index, item.sent_samples, unheard_s)
+
+    def passed(self, passed: Passed, now_s: float) -> str | None:
+        """Audio of the spoken item went straight to the browser; return the item's id."""
+        item = self._playout.spoken
+        if item is None:
+            return None
+        item.received_samples += passed.down_samples
+        self._playout.passed(passed.sent_samples, passed.unheard_s, now_s)
+        self._move_cursor(item.number, passed.played_samples)
+        return item.item_id
 
     def flushed(self, flush: int, item: int, samples: int) -> Decision:
         """The browser answers a flush with its final position."""

@@ -25,6 +25,7 @@ from relay.core import dialect, events, messages
 from relay.core.client import ClientSettings, Decision
 from relay.core.client_audio import CLIENT_RATE_HZ, ClientAudio
 from relay.core.formats import Samples, recordings, samples
+from relay.core.passing import Passed
 from relay.core.places import take
 from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, read_any
 from relay.core.public import Hearing
@@ -46,6 +47,7 @@ class OpenAIJson:
     started = True
     queued_ms = 0.0
     flushing = 0
+    audio_path = None
 
     def __init__(self, settings: ClientSettings, *, beta: bool = False) -> None:
         self._policy = Policy(settings.permissions, OPENAI)
@@ -127,6 +129,13 @@ class OpenAIJson:
     def take(self, now_s: float) -> str | bytes | None:
         """Return nothing: audio travels in events."""
         return None
+
+    def spoken(self, now_s: float) -> None:
+        """Return nothing: its audio travels in events."""
+
+    def passed(self, passed: Passed, now_s: float) -> Decision:
+        """Nothing passes."""
+        return Decision()
 
     def close(self) -> None:
         """Give back what is held in C."""

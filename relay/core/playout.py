@@ -107,6 +107,21 @@ class Playout:
         ready_s = ready_bytes / self._sample_bytes / self._rate_hz
         return max(0.0, self._busy_until_s - now_s) + ready_s + self.queued_ms / 1000
 
+    @property
+    def spoken(self) -> AudioItem | None:
+        """The item of which more may come, if all that came has been sent."""
+        return None if self._waiting or self._ready else self._open_item
+
+    def passed(self, sent_samples: int, unheard_s: float, now_s: float) -> None:
+        """Audio of the spoken item went to the browser another way: so many samples in all, heard in so long."""
+        if self._open_item is not None:
+            self._open_item.sent_samples = sent_samples
+        self._busy_until_s = now_s + unheard_s
+
+    def busy_s(self, now_s: float) -> float:
+        """Seconds until the player has played what it got; negative if it has waited so long for more."""
+        return self._busy_until_s - now_s
+
     def put(self, item: AudioItem, delta: str) -> None:
         """Add a delta (base64 of PCM16). A new item ends the one before, whether the upstream said so or not."""
         if not delta:

@@ -16,6 +16,7 @@ from relay.core.client import ClientSettings, Decision
 from relay.core.conversation import Conversation
 from relay.core.events import encode
 from relay.core.formats import Samples, recordings
+from relay.core.passing import AudioPath, Passed, SpokenItem
 from relay.core.places import MISSING, take
 from relay.core.playout import Playout
 from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up
@@ -151,6 +152,43 @@ class RelayV1:
             return self._audio.playout.take(now_s)
         except AudioDataError as error:
             raise UpstreamProtocolError(detail=f"audio from the upstream: {error}") from None
+
+    @property
+    def audio_path(self) -> AudioPath | None:
+        """Both directions, once the formats are known, for a short way between the sockets."""
+        if self._audio is None:
+            return None
+        settings, up, down = self._settings, self._audio.start.audio.input, self._audio.start.audio.output
+        return AudioPath(
+            self._audio.uplink,
+            self._audio.downlink,
+            input_sample_bytes=SAMPLE_BYTES[up.encoding],
+            output_sample_bytes=SAMPLE_BYTES[down.encoding],
+            output_rate_hz=down.rate_hz,
+            upstream_rate_hz=settings.output_rate_hz,
+            lead_s=settings.lead_ms / 1000,
+        )
+
+    def spoken(self, now_s: float) -> SpokenItem | None:
+        """Return the item whose audio needs nobody's decision."""
+        return self._audio.conversation.spoken(now_s) if self._audio else None
+
+    def passed(self, passed: Passed, now_s: float) -> Decision:
+        """Take note of audio that went straight from socket to socket."""
+        audio = self._audio
+        if audio is None:
+            return Decision()
+        decision = Decision()
+        if passed.up_samples:
+            decision.recorded_ms = passed.up_samples * 1000 / audio.start.audio.input.rate_hz
+            audio.unjudged_ms += decision.recorded_ms
+            self._turns.appended(decision.recorded_ms)
+            decision.then(_warn(audio.vitals.arrived(passed.up_samples, now_s)))
+        if passed.down_events or passed.played_samples:
+            item_id = audio.conversation.passed(passed, now_s)
+            if item_id is not None and passed.down_samples:
+                self._turns.passed(item_id, passed.down_samples)
+        return decision.then(self._levels(audio, now_s))
 
     def close(self) -> None:
         """Give back the C state."""

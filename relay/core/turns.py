@@ -111,6 +111,10 @@ class Turns:
             audio_bytes = len(base64) // 4 * 3 - base64.count("=", -2)
             self._items.audio(item_id, self._output.ms(audio_bytes) if self._output else None)
 
+    def passed(self, item_id: str, samples: int) -> None:
+        """Audio of an answer came, of which only the samples were counted."""
+        self._items.audio(item_id, samples * 1000 / self._pcm.rate_hz if self._output else None)
+
     def heard(self, kind: str, text: str) -> None:
         """Take an event of the upstream. Raises one of `events.UNREADABLE`."""
         hear = _HEAR.get(kind)

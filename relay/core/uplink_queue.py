@@ -44,6 +44,11 @@ class UplinkQueue:
             raise Overloaded("Too many requests wait for the voice service. Start again to go on.")
         self._controls.append((self._next_turn(), event))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._audio and not self._controls
+
     def pop(self) -> str | bytes | None:
         """Take the next event, or None."""
         if self._controls and (not self._audio or self._controls[0][0] < self._audio[0][0]):

@@ -1,0 +1,45 @@
+/* What pump.c and way.c have in common. Internal to native/. */
+#ifndef RELAY_WAY_H
+#define RELAY_WAY_H
+
+#include "relay_native.h"
+
+#define PUMP_EVENTS 64
+#define PUMP_READ_BYTES 65536
+#define PUMP_OUT_BYTES 49152 /* a frame with the scratch that making it takes; the frame itself fits into a rest */
+#define PUMP_KEY_BYTES 4096
+
+/* What is done about bytes in a socket: nothing; Python is told of them; or those that may take the short way do. */
+enum { WAY_SHUT, WAY_WATCHED, WAY_OPEN };
+
+struct way_leg {
+    int fd, state;
+};
+
+struct relay_way {
+    relay_pump *pump;
+    relay_way_ends ends;
+    struct way_leg legs[2];
+    relay_way_item item;
+    relay_way_counts counts;
+    int64_t heard_at_ns; /* when the browser will have played all, by relay_now_ns() */
+    size_t rest_bytes;   /* of `rest`, which is for the socket of rest_leg */
+    int rest_leg;
+    char rest[RELAY_WAY_REST_BYTES];
+};
+
+/* Its buffers are shared by all its ways, for only one of them works at a time. */
+struct relay_pump {
+    int epoll, next, count;
+    uint64_t events[PUMP_EVENTS]; /* a way's address with the leg in its lowest bit; 0 if it was freed meanwhile */
+    size_t keys_left, out_bytes;  /* of `out`: a frame that Python encrypts */
+    char keys[PUMP_KEY_BYTES], in[PUMP_READ_BYTES], out[PUMP_OUT_BYTES];
+};
+
+/* Four bytes that nobody can foretell, from the kernel; NULL if it has none to give now. They are used once. */
+const char *pump_key(relay_pump *pump);
+
+/* Has the leg's socket announced again, if something is in it. */
+void pump_again(relay_way *way, int leg);
+
+#endif

@@ -1,0 +1,51 @@
+"""What a session and its short way (relay/short_way.py) tell each other: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.audio import Downlink, Uplink
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenItem:
+    """The item that is being spoken. `unheard_s`: how long the browser still plays what it got; negative: it waits."""
+
+    number: int
+    item_id: str
+    response_id: str
+    content_index: int
+    sent_samples: int
+    unheard_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What went the short way since somebody looked last.
+
+    `up_samples` are at the browser's rate, of which `up_events` went up as events. `down_samples` are at the upstream's
+    rate, `down_s` long. Of the spoken item `sent_samples` went to the browser in all, and `played_samples` were
+    reported (0: none were).
+    """
+
+    up_samples: int
+    up_events: int
+    down_events: int
+    down_samples: int
+    down_s: float
+    sent_samples: int
+    played_samples: int
+    unheard_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPath:
+    """Both directions of a session's audio. `lead_s` is how far ahead of playback it may be sent."""
+
+    uplink: Uplink
+    downlink: Downlink
+    input_sample_bytes: int
+    output_sample_bytes: int
+    output_rate_hz: int
+    upstream_rate_hz: int
+    lead_s: float

@@ -1,0 +1,220 @@
+"""The short way: while nothing but audio is said, a session's frames go from socket to socket inside C.
+
+Theory of operation. The careful way takes a frame through the WebSocket, the language, a queue and another WebSocket,
+in four turns of Trio's loop. native/way.c passes on frames that are exactly what they should be, in one call for both
+sockets, and touches nothing else: all other bytes stay where they are, for the reader (way_stream.py). What passed is
+counted there, and the session takes note of it later, in one piece.
+
+Order is kept by one rule: a direction is open only while its reader is parked and nothing of the session is under way
+in it, and whoever looks at the session, or changes it, shuts both first (`shut`, which brings the accounts up to date)
+and lets them open again afterwards (`rest`). A way that never opens is a session that is carried carefully, as any
+other language's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from relay import wire
+from relay._native import ffi, lib
+from relay.core.passing import AudioPath, Passed, SpokenItem
+from relay.core.playout import FRAME_MS
+from relay.pump import READ_BYTES, Pump
+from relay.way_stream import TlsWayStream, WayStream
+
+BROWSER: Final[int] = lib.RELAY_WAY_BROWSER
+UPSTREAM: Final[int] = lib.RELAY_WAY_UPSTREAM
+MAX_ID_CHARS: Final[int] = lib.RELAY_WAY_ID_CHARS
+
+
+class Owner(Protocol):
+    """What the short way asks of its session. Neither of these raises."""
+
+    def may_open_up(self) -> bool:
+        """Whether nothing is under way from the browser to the upstream."""
+
+    def spoken(self) -> SpokenItem | None:
+        """The item whose audio may pass, if nothing else is under way from the upstream to the browser."""
+
+    def passed(self, passed: Passed) -> None:
+        """Take note of what passed."""
+
+    def stuck(self) -> None:
+        """A socket did not take a whole frame: let the writers of both legs write what is left."""
+
+    def broken(self, error: Exception) -> None:
+        """There is a fault in the short way itself."""
+
+
+def open_short_way(
+    pump: Pump | None, owner: Owner, path: AudioPath | None, browser: wire.WebSocket, upstream: wire.WebSocket
+) -> ShortWay | None:
+    """Give a session that stands its short way, if its language, its streams and the process have one."""
+    streams = browser.stream, upstream.stream
+    if pump is None or path is None or not all(isinstance(stream, WayStream) for stream in streams):
+        return None
+    way = ShortWay(pump, owner, cast(tuple[WayStream, WayStream], streams), path)
+    for leg, socket in ((BROWSER, browser), (UPSTREAM, upstream)):
+        cast(WayStream, socket.stream).join(way, leg, _between(socket))
+    return way
+
+
+def _between(socket: wire.WebSocket) -> Callable[[], bool]:
+    return lambda: socket.is_between_messages
+
+
+class ShortWay:
+    """The short way of one session, between two streams that are not closed yet."""
+
+    def __init__(self, pump: Pump, owner: Owner, streams: tuple[WayStream, WayStream], path: AudioPath) -> None:
+        self._pump = pump
+        self._owner = owner
+        self._streams = streams
+        self._path = path
+        self._counts = ffi.new("relay_way_counts *")
+        self._is_open = [False, False]
+        self._was_open = False
+        self._name = pump.enter(self)
+        self._handle = lib.relay_way_new(pump.handle, _ends(self._name, streams, path))
+        if not self._handle:
+            pump.leave(self._name)
+            raise MemoryError("no memory for the short way of a session")
+
+    def rest(self) -> None:
+        """Nothing more is to be done for the moment: open what may be open."""
+        if not self._handle or any(stream.is_writing or stream.rest for stream in self._streams):
+            return
+        browser, upstream = self._streams
+        if upstream.is_parked and not self._is_open[UPSTREAM]:
+            item = self._owner.spoken()
+            if item is not None and _fits(item):
+                self._is_open[UPSTREAM] = self._was_open = True
+                news = lib.relay_way_open_down(self._handle, _item(item), round(item.unheard_s * 1e9))
+                self._take(UPSTREAM, news)
+        if browser.is_parked and not self._is_open[BROWSER] and self._owner.may_open_up():
+            self._is_open[BROWSER] = self._was_open = True
+            self._take(BROWSER, lib.relay_way_open_up(self._handle))
+
+    def is_open(self, leg: int) -> bool:
+        """Whether frames from that leg take the short way now."""
+        return self._is_open[leg]
+
+    def watch(self, leg: int) -> None:
+        """Wake the reader of that leg when anything comes."""
+        if self._handle:
+            self._take(leg, lib.relay_way_watch(self._handle, leg))
+
+    def shut(self) -> None:
+        """Somebody looks at the session: shut both directions, and tell it what passed meanwhile."""
+        if not self._was_open:
+            return
+        self._was_open = False
+        self._is_open = [False, False]
+        lib.relay_way_shut(self._handle, self._counts)
+        self._owner.passed(self._passed())
+
+    def collect(self) -> None:
+        """Bring the accounts of the session up to date."""
+        self.shut()
+        self.rest()
+
+    def hear(self, leg: int, news: int) -> None:
+        """Take what the C side has to say, for the pump, whom no fault of one session may reach."""
+        try:
+            self._take(leg, news)
+        except Exception as error:
+            self._owner.broken(error)
+
+    def next_bytes(self, leg: int) -> int:
+        """Length of the frame that comes next in that leg's socket, 0 if it is not known."""
+        return int(lib.relay_way_next_bytes(self._handle, leg)) if self._handle else 0
+
+    def receive(self) -> bytes | None:
+        """What is in the upstream's socket: b"" at its end, None if there is nothing."""
+        room = self._pump.room
+        n = lib.relay_way_receive(self._handle, room, READ_BYTES) if self._handle else -1
+        return None if n < 0 else bytes(ffi.buffer(room, n))
+
+    def let_through(self, plain: bytes) -> int:
+        """Let pass what may of decrypted bytes; return how many did."""
+        news = ffi.new("int *")
+        passed = lib.relay_way_hear(self._handle, ffi.from_buffer("char[]", plain), len(plain), news)
+        self._take(UPSTREAM, news[0])
+        return int(passed)
+
+    def close(self) -> None:
+        """End the short way; the streams go on without it. Idempotent."""
+        if not self._handle:
+            return
+        self.shut()
+        self._pump.leave(self._name)
+        lib.relay_way_free(self._handle)
+        self._handle = ffi.NULL
+        for stream in self._streams:
+            stream.leave()
+
+    def _take(self, leg: int, news: int) -> None:
+        while news == lib.RELAY_NEWS_ENCRYPT:
+            news = self._encrypt() or lib.relay_way_serve(self._handle, leg)
+        if news == lib.RELAY_NEWS_CAREFUL:
+            self._is_open[leg] = False
+            self._streams[leg].wake()
+        elif news == lib.RELAY_NEWS_DECRYPT:
+            cast(TlsWayStream, self._streams[UPSTREAM]).hear(self)
+        elif news == lib.RELAY_NEWS_STUCK:
+            for each, stream in enumerate(self._streams):
+                stream.rest += self._take_rest(each)
+            self.shut()
+            self._owner.stuck()
+
+    def _encrypt(self) -> int:
+        frame = ffi.new("char **")
+        size = lib.relay_way_out(self._handle, frame)
+        data = cast(TlsWayStream, self._streams[UPSTREAM]).encrypt(ffi.buffer(frame[0], size))
+        news = int(lib.relay_way_send(self._handle, data, len(data)))
+        if news < 0:
+            raise RuntimeError("an encrypted frame is longer than the short way has room for")
+        return news
+
+    def _take_rest(self, leg: int) -> bytes:
+        n = lib.relay_way_rest(self._handle, leg, self._pump.room, READ_BYTES)
+        return bytes(ffi.buffer(self._pump.room, n))
+
+    def _passed(self) -> Passed:
+        counts = self._counts
+        return Passed(
+            up_samples=counts.up_bytes // self._path.input_sample_bytes,
+            up_events=counts.up_events,
+            down_events=counts.down_events,
+            down_samples=counts.down_samples,
+            down_s=counts.down_samples / self._path.upstream_rate_hz,
+            sent_samples=counts.sent_samples,
+            played_samples=counts.played_samples,
+            unheard_s=counts.heard_in_ns / 1e9,
+        )
+
+
+def _ends(name: int, streams: tuple[WayStream, WayStream], path: AudioPath) -> Any:
+    ends = ffi.new("relay_way_ends *")
+    ends.token = name
+    ends.fds = [stream.socket.fileno() for stream in streams]
+    ends.has_tls = isinstance(streams[UPSTREAM], TlsWayStream)
+    ends.uplink, ends.downlink = path.uplink.handle, path.downlink.handle
+    ends.lead_ns = round(path.lead_s * 1e9)
+    ends.rate_hz, ends.sample_bytes = path.output_rate_hz, path.output_sample_bytes
+    ends.longest_delta_samples = path.upstream_rate_hz * FRAME_MS // 1000
+    return ends
+
+
+def _fits(item: SpokenItem) -> bool:
+    return all(each.isascii() and len(each) <= MAX_ID_CHARS for each in (item.item_id, item.response_id))
+
+
+def _item(item: SpokenItem) -> Any:
+    found = ffi.new("relay_way_item *")
+    found.number, found.content_index, found.sent_samples = item.number, item.content_index, item.sent_samples
+    found.item_id_chars, found.response_id_chars = len(item.item_id), len(item.response_id)
+    ffi.memmove(found.item_id, item.item_id.encode(), len(item.item_id))
+    ffi.memmove(found.response_id, item.response_id.encode(), len(item.response_id))
+    return found

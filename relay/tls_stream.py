@@ -1,0 +1,109 @@
+"""TLS to an upstream over TCP, as a client: Python's ssl on two memory buffers, with the bytes between them at hand.
+
+Why not trio.SSLStream: the short way of a session (short_way.py) decrypts and encrypts single frames without a task of
+its own. That needs `decrypt` and `encrypt`, which wait for nothing; SSLStream has them inside.
+
+Rules: certificate and name are verified as the context says, before a byte of anybody's is sent. The reader never
+writes: what TLS itself has to answer (a new key) goes out in front of the next message, which is when RFC 8446, 4.6.3
+wants it. A peer that hangs up without `close_notify` has ended the stream, as in HTTPS: the WebSocket above knows a
+torn message.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import trio
+
+READ_BYTES: Final = 65_536
+RECORD_BYTES: Final = 16_384  # the most that one record holds
+
+
+class TlsStream(trio.abc.Stream):
+    """TLS on a TCP stream. One task reads, one writes."""
+
+    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, host: str) -> None:
+        self._stream = stream
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._has_ended = False
+
+    @property
+    def tcp(self) -> trio.SocketStream:
+        """The TCP stream underneath."""
+        return self._stream
+
+    async def do_handshake(self) -> None:
+        """Shake hands, and verify. Raises ssl.SSLError, or BrokenResourceError if the peer hangs up."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._fetch()
+            except ssl.SSLError:
+                await self._flush()  # the alert says why
+                raise
+            else:
+                await self._flush()
+                return
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what `data` from the socket makes readable, which may be nothing. Raises ssl.SSLError."""
+        self._incoming.write(data)
+        pieces = []
+        while not self._has_ended:
+            try:
+                piece = self._tls.read(RECORD_BYTES)
+            except ssl.SSLWantReadError:
+                break
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                piece = b""
+            self._has_ended = not piece
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Return what has to be written to the socket for `data`."""
+        if data:
+            self._tls.write(data)
+        return self._outgoing.read()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Read; at most as much as one read of the socket gave. b"" is the end. Raises BrokenResourceError."""
+        if self._has_ended:
+            await trio.lowlevel.checkpoint()
+            return b""
+        while True:
+            data = await self._stream.receive_some(READ_BYTES)
+            try:
+                plain = self.decrypt(bytes(data))
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError from error
+            if plain or self._has_ended or not data:
+                return plain
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and write."""
+        await self._stream.send_all(self.encrypt(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the socket takes more."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the socket, without close_notify: nobody waits for it, and the Close frame has been said."""
+        await self._stream.aclose()
+
+    async def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data:
+            await self._stream.send_all(data)
+
+    async def _fetch(self) -> None:
+        data = await self._stream.receive_some(READ_BYTES)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()

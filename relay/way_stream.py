@@ -1,0 +1,210 @@
+"""TCP, plain or with TLS, that can take the short way (short_way.py). Without a way it is the stream it was made of.
+
+Theory of operation. The WebSocket above reads and writes as ever. When it asks for bytes between two messages, it
+*parks* here, and while it is parked the C side may pass frames on. When something comes that does not take the short
+way, the reader is woken and reads that one frame, as ever; the next one may be audio again. Whoever writes shuts the
+way first, so that a socket has one writer, and writes first what the C side could not (`rest`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import trio
+
+from relay._native import lib
+from relay.tls_stream import TlsStream
+
+PATIENCE: Final = 4
+"""Turns of the loop that a reader waits for whoever is still writing, before it goes the careful way."""
+
+
+class Way(Protocol):
+    """What a stream asks of the short way that it is part of."""
+
+    def rest(self) -> None:
+        """Nothing more is to be done for the moment: open what may be open."""
+
+    def shut(self) -> None:
+        """Somebody looks at the session, or changes it."""
+
+    def close(self) -> None:
+        """End it. Idempotent."""
+
+    def is_open(self, leg: int) -> bool:
+        """Whether frames from that leg take the short way now."""
+
+    def watch(self, leg: int) -> None:
+        """Wake the reader of that leg when anything comes."""
+
+    def next_bytes(self, leg: int) -> int:
+        """Length of the frame that comes next in that leg's socket, 0 if it is not known."""
+
+    def receive(self) -> bytes | None:
+        """What is in the upstream's socket: b"" at its end, None if there is nothing."""
+
+    def let_through(self, plain: bytes) -> int:
+        """Let pass what may of decrypted bytes; return how many did."""
+
+
+def with_short_way(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """Return the stream as one that can take the short way, if it can."""
+    if isinstance(stream, TlsStream):
+        return TlsWayStream(stream)
+    return WayStream(stream) if isinstance(stream, trio.SocketStream) else stream
+
+
+class WayStream(trio.abc.HalfCloseableStream):
+    """Plain TCP. `rest` is what has to be written before anything else."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._tcp = stream
+        self._way: Way | None = None
+        self._leg = 0
+        self._is_between: Callable[[], bool] = bool
+        self._frame_left = 0
+        self._news = trio.Event()
+        self.rest = b""
+        self.is_parked = False
+        self.is_writing = False
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The socket."""
+        return self._tcp.socket
+
+    def join(self, way: Way, leg: int, is_between: Callable[[], bool]) -> None:
+        """Be part of a way. `is_between` says whether the reader stands between two messages."""
+        self._way, self._leg, self._is_between = way, leg, is_between
+
+    def leave(self) -> None:
+        """There is no way any more; the reader goes on by itself."""
+        self._way = None
+        self._news.set()
+
+    def wake(self) -> None:
+        """There is something for the reader."""
+        self._news.set()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Read as ever; between two messages, wait first for what does not take the short way, and read just that."""
+        if self._way is not None and self._frame_left == 0 and self._is_between():
+            await self._park(self._way)
+        limit = min(max_bytes or self._frame_left, self._frame_left) or max_bytes
+        data = await self._read(limit)
+        self._frame_left = max(0, self._frame_left - len(data))
+        return data
+
+    async def _park(self, way: Way) -> None:
+        self._news = trio.Event()
+        self.is_parked = True
+        try:
+            way.rest()
+            for _ in range(PATIENCE):
+                if way.is_open(self._leg) or self._news.is_set():
+                    break
+                await trio.lowlevel.checkpoint()
+            else:
+                self._watch(way)
+            await self._news.wait()
+        finally:
+            self.is_parked = False
+            way.shut()
+        self._frame_left = self._next_bytes(way)
+
+    def _watch(self, way: Way) -> None:
+        way.watch(self._leg)
+
+    def _next_bytes(self, way: Way) -> int:
+        return way.next_bytes(self._leg)
+
+    async def _read(self, max_bytes: int | None) -> bytes:
+        return bytes(await self._tcp.receive_some(max_bytes))
+
+    def _written(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+        """What goes into the socket for `data`."""
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, after what the short way left."""
+        if self._way is not None:
+            self._way.shut()
+        self.is_writing = True
+        try:
+            rest, self.rest = self.rest, b""
+            written = self._written(data)
+            await self._tcp.send_all(rest + written if rest else written)
+        finally:
+            self.is_writing = False
+        if self._way is not None:
+            self._way.rest()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the socket takes more."""
+        await self._tcp.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """Say that no more will be written."""
+        await self._tcp.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the socket, and end the way."""
+        if self._way is not None:
+            self._way.close()
+        await self._tcp.aclose()
+
+
+class TlsWayStream(WayStream):
+    """The same with TLS. What has been decrypted and did not take the short way waits here for the reader."""
+
+    def __init__(self, tls: TlsStream) -> None:
+        super().__init__(tls.tcp)
+        self._tls = tls
+        self._plain = b""
+
+    async def send_eof(self) -> None:
+        """Nothing: with TLS the end is the end of the socket."""
+        await trio.lowlevel.checkpoint()
+
+    def hear(self, way: Way) -> None:
+        """Let through what may pass of what is here and in the socket, up to what is for the reader."""
+        self._let_through(way)
+        while not self._news.is_set() and (data := way.receive()) is not None:
+            try:
+                self._plain += self._tls.decrypt(data)
+            except ssl.SSLError:
+                data = b""  # the reader will find it as well
+            self._let_through(way)
+            if not data:
+                self._news.set()
+
+    def encrypt(self, frame: Any) -> bytes:
+        """Return a frame of the short way as it goes into the socket."""
+        return self._tls.encrypt(frame)
+
+    def _let_through(self, way: Way) -> None:
+        if self._plain:
+            self._plain = self._plain[way.let_through(self._plain) :]
+
+    def _watch(self, way: Way) -> None:
+        if self._plain:
+            self._news.set()
+        else:
+            way.watch(self._leg)
+
+    def _next_bytes(self, way: Way) -> int:
+        return int(lib.relay_way_frame_bytes(self._plain, len(self._plain)))
+
+    async def _read(self, max_bytes: int | None) -> bytes:
+        if self._plain:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._plain = await self._tls.receive_some()
+        data = self._plain[:max_bytes]
+        self._plain = self._plain[len(data) :]
+        return data
+
+    def _written(self, data: bytes | bytearray | memoryview) -> bytes:
+        return self._tls.encrypt(data)

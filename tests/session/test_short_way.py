@@ -1,0 +1,363 @@
+"""The short way (relay/short_way.py): real TCP, real time, and the promises of a session that go on holding."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+
+from relay import wire
+from relay.addresses import Address
+from relay.admission import Admission
+from relay.audio import Uplink, native_info
+from relay.browser import BrowserLeg, browser_limits
+from relay.config import Config
+from relay.core.relay_v1 import RelayV1
+from relay.errors import RelayError
+from relay.limits import client_settings
+from relay.pump import Pump
+from relay.session import Services, Session
+from relay.target import target_for
+from relay.way_stream import WayStream
+from tests.peers import FakeBrowser, FakeUpstream, PeerEnded, frame, loopback_pair
+from tests.session.rig import delta_event
+
+RATE_HZ = 48_000
+SOUND = {"encoding": "f32le", "rate_hz": RATE_HZ}
+START = {"type": "relay.start", "audio": {"input": SOUND, "output": SOUND}}
+RESPONSE = {"type": "response.created", "event_id": "e3", "response": {"id": "resp_1"}}
+
+
+@dataclass
+class Road:
+    """One session on TCP, with its two peers."""
+
+    browser: FakeBrowser
+    upstream: FakeUpstream
+    session: Session
+    pump: Pump
+    frames: list[bytes] = field(default_factory=list)
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    reason: RelayError | None = None
+    ended: trio.Event = field(default_factory=trio.Event)
+    short: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
+
+    async def hear(self, kind: str) -> dict[str, Any]:
+        """Read the browser's side until this event; everything is kept."""
+        while True:
+            message = await self.browser.receive()
+            if isinstance(message, bytes):
+                self.frames.append(message)
+                continue
+            self.texts.append(json.loads(message))
+            if self.texts[-1]["type"] == kind:
+                return self.texts[-1]
+
+    async def hear_frames(self, count: int) -> None:
+        """Read the browser's side until it has got so many frames."""
+        while len(self.frames) < count:
+            message = await self.browser.receive()
+            (self.frames if isinstance(message, bytes) else self.texts).append(
+                message if isinstance(message, bytes) else json.loads(message)  # type: ignore[arg-type]
+            )
+
+    async def answer(self, count: int, *, item: str = "item_1", ms: int = 20) -> None:
+        """The upstream speaks at the pace at which it is heard."""
+        for _ in range(count):
+            await self.upstream.send_json(delta_event(item, ms, response="resp_1"))
+
+
+@asynccontextmanager
+async def open_road(config: Config | None = None, *, short_way: bool = True) -> AsyncIterator[Road]:
+    """Run a session for the length of the block, started and ready."""
+    config = config or Config(upstream="ws://127.0.0.1:9/v1/realtime")
+    handles = native_info().live_handles
+    pump = Pump()
+    async with loopback_pair() as (far, near), loopback_pair() as (up_near, up_far), trio.open_nursery() as nursery:
+
+        async def dial(address: Address) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return WayStream(up_near) if short_way else up_near
+
+        target = target_for(config, config.upstream)
+        services = Services(config, Admission(config), target, dial, pump=pump if short_way else None)
+        stream = WayStream(near) if short_way else near
+        socket = wire.WebSocket(stream, role="server", limits=browser_limits(config), subprotocol="relay.v1")
+        session = Session("relay_test", BrowserLeg(socket), RelayV1(client_settings("relay_test", config)), services)
+        nursery.start_soon(pump.run)
+        browser = FakeBrowser(far)
+        await browser.send_json(START)
+        road: list[Road] = []
+
+        async def run() -> None:
+            reason = await session.run()
+            if road:
+                road[0].reason = reason
+                road[0].ended.set()
+
+        nursery.start_soon(run)
+        upstream = await FakeUpstream.accept(up_far)
+        road.append(Road(browser, upstream, session, pump))
+        await _begin(road[0])
+        _count(road[0])
+        yield road[0]
+        nursery.cancel_scope.cancel()
+    assert pump.count == 0
+    assert native_info().live_handles == handles
+
+
+async def _begin(road: Road) -> None:
+    session = {"id": "sess_1", "object": "realtime.session", "type": "realtime"}
+    await road.upstream.send_json({"type": "session.created", "event_id": "e1", "session": session})
+    update = await road.upstream.receive_json()
+    await road.upstream.send_json({"type": "session.updated", "event_id": "e2", "session": update["session"]})
+    await road.hear("relay.ready")
+
+
+def _count(road: Road) -> None:
+    """Count what takes the short way, so that no test passes on the careful one alone."""
+    take_note = road.session.passed
+
+    def passed(counts: Any) -> None:
+        road.short["up"] += counts.up_events
+        road.short["down"] += counts.down_events
+        take_note(counts)
+
+    road.session.passed = passed  # type: ignore[method-assign, assignment]
+
+
+def voice(index: int, ms: int = 20) -> bytes:
+    """A frame that differs from all others."""
+    return bytes(np.random.default_rng(index).uniform(-0.5, 0.5, RATE_HZ * ms // 1000).astype("<f4").tobytes())
+
+
+def narrow(near: trio.abc.Stream, far: trio.abc.Stream) -> None:
+    """Make the buffers of a connection small, so that it is soon full."""
+    near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    far.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # type: ignore[attr-defined]
+
+
+async def wait_short(road: Road) -> None:
+    """Wait until both directions are as idle as they get."""
+    for _ in range(50):
+        await trio.lowlevel.checkpoint()
+    await trio.sleep(0.02)
+
+
+@pytest.mark.parametrize("short_way", [True, False])
+async def test_what_the_upstream_hears_is_the_same_by_either_way(short_way: bool) -> None:
+    reference = Uplink("f32le", RATE_HZ)
+    expected = [json.loads(reference.push(voice(index))) for index in range(100)]
+    reference.close()
+    async with open_road(short_way=short_way) as road:
+        heard = []
+        for index in range(100):
+            await road.browser.send(voice(index))
+            heard.append(await road.upstream.receive_json())
+        assert heard == expected
+        assert road.short["up"] == 0 or short_way
+    if short_way:
+        assert road.short["up"] > 90
+
+
+async def test_a_commit_between_two_frames_stays_between_them() -> None:
+    async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", turn_detection="none")) as road:
+        kinds: list[str] = []
+        for turn in range(20):
+            for index in range(10):
+                await road.browser.send(voice(index))
+            await road.browser.send_json({"type": "input_audio_buffer.commit"})
+            kinds += ["input_audio_buffer.append"] * 10 + ["input_audio_buffer.commit"]
+            if turn % 3 == 0:
+                await wait_short(road)
+        assert [(await road.upstream.receive_json())["type"] for _ in kinds] == kinds
+
+
+async def test_the_answer_arrives_whole_and_numbered_without_a_gap() -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        await road.hear("response.created")
+        for index in range(60):
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+        places = [struct.unpack("<BBHIQ", frame[:16]) for frame in road.frames]
+        lengths = [(len(frame) - 16) // 4 for frame in road.frames]
+        assert [place[3] for place in places] == [1] * 60
+        assert [place[4] for place in places] == [sum(lengths[:index]) for index in range(60)]
+        assert lengths == [960] * 60
+    assert road.short["down"] > 20
+
+
+async def test_events_between_deltas_keep_their_place_and_reach_the_browser() -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(30):
+            await road.answer(1)
+            caption = {"type": "response.output_audio_transcript.delta", "event_id": f"t{index}", "delta": "la "}
+            ids = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+            await road.upstream.send_json({**caption, **ids})
+        done = {"type": "response.output_audio.done", "event_id": "e9", "response_id": "resp_1", "item_id": "item_1"}
+        await road.upstream.send_json({**done, "output_index": 0, "content_index": 0})
+        end = await road.hear("relay.audio.done")
+        captions = [event["event_id"] for event in road.texts if event["type"].endswith("transcript.delta")]
+        assert captions == [f"t{index}" for index in range(30)]
+        assert end["samples"] == sum(len(frame) - 16 for frame in road.frames) // 4
+
+
+async def test_nothing_of_an_interrupted_item_is_sent_after_the_flush() -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(20):
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+        speech = {"type": "input_audio_buffer.speech_started", "event_id": "s", "audio_start_ms": 0, "item_id": "u"}
+        await road.upstream.send_json(speech)
+        await road.answer(10)
+        flush = await road.hear("relay.flush")
+        before = len(road.frames)
+        await road.browser.send_json({"type": "relay.flushed", "flush": flush["flush"], "item": 1, "samples": 9600})
+        truncate = await road.upstream.receive_json()
+        assert (truncate["type"], truncate["audio_end_ms"]) == ("conversation.item.truncate", 200)
+        await wait_short(road)
+        with trio.move_on_after(0.2):
+            await road.hear_frames(before + 1)
+        assert len(road.frames) == before
+
+
+async def test_reports_of_what_was_played_count_by_the_short_way_too() -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(30):
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+            await road.browser.send_json({"type": "relay.played", "item": 1, "samples": 960 * index})
+        await wait_short(road)
+        speech = {"type": "input_audio_buffer.speech_started", "event_id": "s", "audio_start_ms": 0, "item_id": "u"}
+        await road.upstream.send_json(speech)
+        await road.hear("relay.flush")
+        truncate = await road.upstream.receive_json()  # the flush is not answered: the last report counts
+        assert truncate["audio_end_ms"] == 580
+
+
+async def test_a_player_that_stands_still_gets_no_more_than_the_lead() -> None:
+    config = Config(upstream="ws://127.0.0.1:9/v1/realtime", lead_ms=200)
+    async with open_road(config) as road:
+        await road.upstream.send_json(RESPONSE)
+        for _ in range(50):
+            await road.answer(1)
+        with trio.move_on_after(0.15):
+            await road.hear_frames(50)
+        assert 10 <= len(road.frames) <= 19  # 200 ms, what was played in the meantime, and one frame
+        await road.hear_frames(50)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 3000])
+async def test_a_stream_in_pieces_gives_the_same(size: int) -> None:
+    async with open_road() as road:
+        reference = Uplink("f32le", RATE_HZ)
+        whole = b"".join(_masked(voice(index)) for index in range(4))
+        for start in range(0, len(whole), size):
+            await road.browser.stream.send_all(whole[start : start + size])
+            await trio.lowlevel.checkpoint()
+        heard = [await road.upstream.receive_json() for _ in range(4)]
+        assert heard == [json.loads(reference.push(voice(index))) for index in range(4)]
+        reference.close()
+
+
+async def test_samples_that_are_none_get_their_error_in_the_middle_of_audio() -> None:
+    async with open_road() as road:
+        for index in range(10):
+            await road.browser.send(voice(index))
+        await road.browser.send(b"abc")
+        await road.browser.send(voice(10))
+        assert (await road.hear("error"))["error"]["code"] == "relay_invalid_audio"
+        for _ in range(11):
+            assert (await road.upstream.receive_json())["type"] == "input_audio_buffer.append"
+
+
+async def test_the_limit_on_audio_holds_on_the_short_way() -> None:
+    config = Config(upstream="ws://127.0.0.1:9/v1/realtime", max_audio_in_s=1.0)
+    async with open_road(config) as road:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_talk_until_ended, road)
+            with pytest.raises(PeerEnded) as end:
+                await road.hear("never")
+            nursery.cancel_scope.cancel()
+        assert end.value.code == 4603
+        await road.ended.wait()
+        assert road.reason is not None
+        assert road.reason.code == "relay_audio_in_limit"
+
+
+async def _answer_until_ended(road: Road) -> None:
+    with suppress(trio.BrokenResourceError):
+        await road.answer(2000)
+
+
+async def _talk_until_ended(road: Road) -> None:
+    for index in range(500):
+        await road.browser.send(voice(index))
+        await trio.sleep(0.005)
+
+
+async def test_a_microphone_of_zeros_is_told_on_the_short_way() -> None:
+    async with open_road() as road, trio.open_nursery() as nursery:
+
+        async def mute() -> None:
+            for _ in range(200):
+                await road.browser.send(bytes(RATE_HZ // 50 * 4))
+                await trio.sleep(0.005)
+
+        nursery.start_soon(mute)
+        assert (await road.hear("relay.warning"))["code"] == "microphone_silent"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_upstream_that_vanishes_is_told_within_a_second() -> None:
+    async with open_road() as road:
+        for index in range(10):
+            await road.browser.send(voice(index))
+        await wait_short(road)
+        await road.upstream.hang_up()
+        with trio.fail_after(1.0):
+            assert (await road.hear("error"))["error"]["code"] == "relay_upstream_closed"
+
+
+async def test_a_browser_that_does_not_read_is_ended_within_the_send_deadline() -> None:
+    config = Config(upstream="ws://127.0.0.1:9/v1/realtime", send_deadline_s=0.5, lead_ms=10_000)
+    async with open_road(config) as road:
+        narrow(road.session._browser.socket.stream, road.browser.stream)
+        await road.upstream.send_json(RESPONSE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_answer_until_ended, road)
+            with trio.fail_after(10):
+                await road.ended.wait()
+            nursery.cancel_scope.cancel()
+        assert road.reason is not None
+        assert road.reason.code == "relay_client_timeout"
+
+
+async def test_an_upstream_that_does_not_read_loses_old_audio_and_no_frame_is_torn() -> None:
+    async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", send_deadline_s=5.0)) as road:
+        assert road.session._upstream is not None
+        narrow(road.session._upstream.socket.stream, road.upstream.stream)
+        with trio.move_on_after(1.0):
+            for index in range(400):
+                await road.browser.send(voice(index % 7))
+        await road.browser.send_json({"type": "response.create"})
+        kinds: list[str] = []
+        while "response.create" not in kinds:
+            kinds.append((await road.upstream.receive_json())["type"])
+        assert set(kinds) == {"input_audio_buffer.append", "response.create"}
+
+
+def _masked(payload: bytes) -> bytes:
+    return frame(2, payload, mask=b"\x11\x22\x33\x44")
