@@ -151,6 +151,15 @@ class Turns:
         is_outside = self._responses.is_outside(name(heard.response_id))
         (self._items.outside if is_outside else self._items.mentioned)(_object(heard.item))
 
+    def _output_item_done(self, heard: _Heard) -> None:
+        self._output_item(heard)
+        if _object(heard.item).get("type") == "function_call":
+            self._responses.called(name(heard.response_id))
+
+    def _called(self, heard: _Heard) -> None:
+        self._items.called(heard.call_id)
+        self._responses.called(name(heard.response_id))
+
     def _mentioned(self, heard: _Heard) -> None:
         self._items.mentioned({"id": heard.item_id})
 
@@ -209,8 +218,8 @@ _HEAR: Mapping[str, Callable[[Turns, _Heard], None]] = {
     "conversation.item.deleted": Turns._item_deleted,
     events.TRUNCATED: Turns._item_truncated,
     "response.output_item.added": Turns._output_item,
-    "response.output_item.done": Turns._output_item,
-    "response.function_call_arguments.done": lambda turns, heard: turns._items.called(heard.call_id),
+    "response.output_item.done": Turns._output_item_done,
+    "response.function_call_arguments.done": Turns._called,
     "response.content_part.added": Turns._mentioned,
     events.TRANSCRIBED: Turns._mentioned,
     events.SPEECH_STARTED: Turns._mentioned,

@@ -6,7 +6,9 @@ well, those outside the conversation (`"conversation": "none"`) do not. A respon
 however often they are told, and an end that names no response that is known is the active one's.
 
 Nothing sticks: after an error that may have been a response's end, and some time after a cancel that nobody answered,
-the active response is doubtful. The next request goes up then, and the upstream decides.
+the active response is doubtful. So is one with a whole call in it: many clients answer a call and ask on before they
+have heard that its response is done, and by the time that reaches the API, it is. The next request goes up then, and
+the upstream decides.
 """
 
 from __future__ import annotations
@@ -93,6 +95,11 @@ class Responses:
         self._asked = None
         self._sure_until_s = math.inf if self._cancel is None else self._sure_until_s
         self._known.put(response_id, "active")
+
+    def called(self, response_id: str) -> None:
+        """A call in this response is whole: its end may be on the way."""
+        if self.active is not None and self.active == response_id:
+            self._sure_until_s = -math.inf
 
     def done(self, response_id: str) -> None:
         """A response ended, in whatever way."""

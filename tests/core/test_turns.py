@@ -100,6 +100,51 @@ def test_a_response_that_ends_in_any_way_makes_room_for_the_next(side: Side, sta
     assert side.say("response.create")
 
 
+WHOLE_CALL = {"response_id": "resp_1", "call_id": "call_1", "item_id": "item_c"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("response.function_call_arguments.done", WHOLE_CALL),
+        (
+            "response.output_item.done",
+            {"response_id": "resp_1", "item": {"id": "item_c", "type": "function_call", "call_id": "call_1"}},
+        ),
+    ],
+)
+def test_a_client_may_ask_on_as_soon_as_a_call_is_whole(side: Side, kind: str, fields: dict[str, Any]) -> None:
+    side.begin()
+    side.hear(kind, **fields)
+    assert side.output("call_1")
+    assert side.say("response.create")
+    assert side.refused("response.create") == ACTIVE
+    side.end()  # it was on its way
+    assert side.refused("response.create") == ACTIVE
+    side.begin("resp_2")
+    assert side.refused("response.create") == ACTIVE
+    side.end("resp_2")
+    assert side.say("response.create")
+
+
+def test_a_client_that_asked_on_too_early_asks_again_when_the_response_has_ended(side: Side) -> None:
+    side.begin()
+    side.hear("response.function_call_arguments.done", **WHOLE_CALL)
+    assert side.say("response.create")
+    side.fail(ACTIVE)  # there is another call to come
+    assert side.refused("response.create") == ACTIVE
+    side.end()
+    assert side.say("response.create")
+
+
+def test_what_is_said_before_a_call_makes_no_room(side: Side) -> None:
+    side.begin("resp_0")
+    side.hear("response.function_call_arguments.done", **WHOLE_CALL)  # of another response
+    item = {"id": "item_a", "type": "message", "role": "assistant"}
+    side.hear("response.output_item.done", response_id="resp_0", item=item)
+    assert side.refused("response.create") == ACTIVE
+
+
 def test_the_upstreams_own_response_counts(side: Side) -> None:
     side.begin("resp_vad")
     assert side.refused("response.create") == ACTIVE
