@@ -46,6 +46,8 @@ class BetaUpstream:
         event = msgspec.json.decode(text)
         if kind == events.SESSION_CREATED:
             self._formats.learn(event.get("session"))
+        if kind == events.SESSION_UPDATED:
+            self._formats.confirmed(event.get("session"))
         return [events.encode(self._shown(each)) for each in self._to_ga.to(event)]
 
     def _written(self, event: dict[str, Any]) -> dict[str, Any]:

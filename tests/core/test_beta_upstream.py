@@ -122,9 +122,45 @@ def test_a_format_that_is_no_pcm_is_left_as_the_client_wrote_it() -> None:
     assert json.loads(text)["session"] == {"input_audio_format": "g711_ulaw"}
 
 
+CONFIRMED: list[dict[str, Any]] = [
+    {"input_audio_format": "pcm16", "output_audio_format": "pcm24"},
+    {"audio": {side: {"format": written} for side, written in NEWER.items()}},
+]
+
+
+@pytest.mark.parametrize("session", CONFIRMED)
+def test_pcm_that_the_upstream_has_confirmed_is_not_said_again(session: dict[str, Any]) -> None:
+    upstream = BetaUpstream(16_000, 24_000)
+    for kind in ("session.created", "session.updated"):
+        (before,) = upstream.up(json.dumps(UPDATE))
+        assert json.loads(before)["session"]
+        upstream.down(json.dumps({"type": kind, "session": session}))
+    assert not session_said(upstream, UPDATE)
+    mixed = {"input_audio_format": "g711_ulaw", "output_audio_format": "pcm16"}
+    upstream.down(json.dumps({"type": "session.updated", "session": mixed}))
+    said = json.dumps(session_said(upstream, UPDATE))
+    assert ("input" in said, "output" in said) == (True, False)
+
+
+def test_pcm_is_said_each_time_after_a_client_asked_for_another_format() -> None:
+    upstream = BetaUpstream()
+    pcm = {"type": "session.updated", "session": {"input_audio_format": "pcm16", "output_audio_format": "pcm16"}}
+    upstream.down(json.dumps(pcm))
+    other = {"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}}
+    assert session_said(upstream, other) == {"input_audio_format": "g711_ulaw"}
+    upstream.down(json.dumps(pcm))  # it answers an earlier update
+    assert session_said(upstream, UPDATE) == {"input_audio_format": "pcm16"}
+
+
+def session_said(upstream: BetaUpstream, event: dict[str, Any]) -> Any:
+    (text,) = upstream.up(json.dumps(event))
+    return json.loads(text)["session"]
+
+
 @pytest.mark.parametrize(
     "session", [None, 1, [], {"audio": 1}, {"audio": {"input": 1, "x": None}}, {"audio": {"input": {"format": 1}}}]
 )
 def test_a_session_of_another_shape_is_passed_on(session: Any) -> None:
-    (text,) = BetaUpstream().down(json.dumps({"type": "session.created", "session": session}))
-    assert json.loads(text)["type"] == "session.created"
+    for kind in ("session.created", "session.updated"):
+        (text,) = BetaUpstream().down(json.dumps({"type": kind, "session": session}))
+        assert json.loads(text)["type"] == kind
