@@ -14,22 +14,27 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NoReturn
 
 import pytest
 
-from tests.processes import ROOT, RelayProcess, clean_environment
+from tests.processes import ROOT, clean_environment
 
 CACHE = ROOT / "build" / "clients"
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 INSTALL_DEADLINE_S = 240.0
-TALK_DEADLINE_S = 40.0
+TALK_DEADLINE_S = 90.0
 
 GA_PYTHON = ("openai[realtime]==3.52.0", "openai-agents==0.24.0")
 BETA_PYTHON = ("openai[realtime]==1.100.0",)
 NODE = ("@openai/agents-realtime@0.20.0", "openai-realtime-api@1.0.8", "openai@7.55.0", "ws@8.23.0", "zod@4")
+
+Events = list[dict[str, Any]]
 
 
 def python_packages(requirements: tuple[str, ...]) -> Path:
@@ -52,20 +57,36 @@ def node_packages(requirements: tuple[str, ...]) -> Path:
     return _installed("node", requirements, install)
 
 
-def run_python(
-    program: str, requirements: tuple[str, ...], relay: RelayProcess, speech: Path, env: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Job:
+    """What a program is to do: whom to call with which key, and what to say there.
+
+    `speech` is a file of PCM16 at 24 kHz; `story` a text whose reading takes long; `asks` a text that names a tool, and
+    `tool_says` what the tool returns.
+    """
+
+    host: str
+    key: str
+    speech: str
+    story: str = ""
+    asks: str = ""
+    tool_says: str = ""
+
+
+def run_python(program: str, requirements: tuple[str, ...], job: Job, env: Mapping[str, str] | None = None) -> Events:
     """Run programs/PROGRAM with these packages; give what it wrote, one JSON object a line."""
     folder = python_packages(requirements)
-    return _talk([sys.executable, str(PROGRAMS / program)], relay, speech, {"PYTHONPATH": str(folder), **(env or {})})
+    command = [sys.executable, str(PROGRAMS / program)]
+    return _talk(command, job, {"PYTHONPATH": str(folder), **(env or {})})
 
 
-def run_node(program: str, relay: RelayProcess, speech: Path) -> list[dict[str, Any]]:
-    """Run programs/PROGRAM in the folder of the packages, where node looks for them."""
-    folder = node_packages(NODE)
-    for file in PROGRAMS.glob("*.mjs"):
-        shutil.copy(file, folder)
-    return _talk([_beside_python("node"), str(folder / program)], relay, speech, {})
+def run_node(program: str, job: Job, env: Mapping[str, str] | None = None) -> Events:
+    """Run programs/PROGRAM with the packages beside it, where node looks for them."""
+    with tempfile.TemporaryDirectory(prefix="relay-client-") as folder:
+        for file in PROGRAMS.glob("*.mjs"):
+            shutil.copy(file, folder)
+        Path(folder, "node_modules").symlink_to(node_packages(NODE) / "node_modules")
+        return _talk([_beside_python("node"), str(Path(folder, program))], job, env or {})
 
 
 def _beside_python(tool: str) -> str:
@@ -73,16 +94,21 @@ def _beside_python(tool: str) -> str:
     return str(Path(sys.executable).with_name(tool))
 
 
-def _talk(command: list[str], relay: RelayProcess, speech: Path, extra: dict[str, str]) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [*command, f"127.0.0.1:{relay.port}", str(speech)],
-        capture_output=True,
-        env={**clean_environment(), **extra},
-        timeout=TALK_DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stderr.decode()[-4_000:]}\nrelay said:\n{relay.stderr[-2_000:]}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def _talk(command: list[str], job: Job, extra: Mapping[str, str]) -> Events:
+    with tempfile.NamedTemporaryFile("w", prefix="relay-job-", suffix=".json") as file:
+        json.dump(asdict(job), file)
+        file.flush()
+        talk = subprocess.Popen(
+            [*command, file.name], stdout=PIPE, stderr=PIPE, env={**clean_environment(), **extra}, text=True
+        )
+        try:
+            output, errors = talk.communicate(timeout=TALK_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            talk.kill()
+            output, errors = talk.communicate()
+    tail = "\n".join(line[:300] for line in output.splitlines()[-10:])
+    assert talk.returncode == 0, f"exit code {talk.returncode}: {errors[-4_000:]}\nafter:\n{tail}"
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def _installed(kind: str, requirements: tuple[str, ...], install: Callable[[Path], None]) -> Path:

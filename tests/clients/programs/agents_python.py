@@ -1,40 +1,63 @@
-"""PyPI `openai-agents`: a RealtimeRunner speaks and prints what its session and its transport tell it."""
+"""PyPI `openai-agents`: a RealtimeRunner speaks, is interrupted by speech, and runs a tool; all by itself."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
-import sys
-from pathlib import Path
+from collections.abc import AsyncIterable
 from typing import Any
 
+from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
-from microphone import speak
+from caller import JOB, Microphone, tell
 
 
-def tell(event: Any) -> str:
-    """Print one event; return the type of the API's event, if it is one."""
-    told: dict[str, Any] = {"type": f"client.{event.type}"}
+def get_weather(city: str) -> str:
+    """Tell the weather."""
+    return str(JOB["tool_says"])
+
+
+def told(event: Any) -> dict[str, Any]:
+    """Give what there is to print of an event: the API's own, if it is one."""
     if event.type == "audio":
-        told["audio"] = base64.b64encode(event.audio.data).decode()
-    elif event.type == "raw_model_event" and event.data.type == "raw_server_event":
-        told = event.data.data
-    elif event.type == "error":
-        told["error"] = str(event.error)
-    print(json.dumps(told), flush=True)
-    return str(told["type"])
+        return {
+            "type": "client.audio",
+            "response_id": event.audio.response_id,
+            "audio": base64.b64encode(event.audio.data).decode(),
+        }
+    if event.type == "raw_model_event" and event.data.type == "raw_server_event":
+        return dict(event.data.data)
+    if event.type == "error":
+        return {"type": "client.error", "error": str(event.error)}
+    return {"type": f"client.{event.type}"}
 
 
-async def main(host: str, speech: bytes) -> None:
-    model = {"api_key": "ek_canary_0123456789", "url": f"ws://{host}/v1/realtime?model=gpt-realtime"}
-    runner = RealtimeRunner(starting_agent=RealtimeAgent(name="A", instructions="You are a pirate."))
-    async with await runner.run(model_config=model) as session:
-        speaking = asyncio.create_task(speak(session.send_audio, speech))
-        async for event in session:
-            if tell(event) == "response.done":
-                break
+async def until(events: AsyncIterable[Any], kind: str) -> None:
+    """Print events until one of this type came."""
+    async for event in events:
+        shown = told(event)
+        tell(shown)
+        if shown["type"] == kind:
+            return
+
+
+async def main() -> None:
+    model = {"api_key": JOB["key"], "url": f"ws://{JOB['host']}/v1/realtime?model=gpt-realtime"}
+    agent = RealtimeAgent(name="A", instructions="You are a pirate.", tools=[function_tool(get_weather)])
+    microphone = Microphone()
+    async with await RealtimeRunner(starting_agent=agent).run(model_config=model) as session:
+        speaking = asyncio.create_task(microphone.send_to(session.send_audio))
+        microphone.speak()
+        await until(session, "response.done")
+        await session.send_message(JOB["story"])
+        await until(session, "response.output_audio.delta")
+        microphone.speak()
+        await until(session, "response.done")  # of the answer that was interrupted
+        await until(session, "response.done")  # of the one to the interruption
+        await session.send_message(JOB["asks"])
+        await until(session, "response.done")  # the call
+        await until(session, "response.done")  # what is said about its output
         speaking.cancel()
 
 
-asyncio.run(main(sys.argv[1], Path(sys.argv[2]).read_bytes()))
+asyncio.run(main())

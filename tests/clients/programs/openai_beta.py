@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
-from microphone import speak_to
+from caller import JOB
+from conversation import Call
 from openai import AsyncOpenAI
 
 
-async def main(host: str, speech: bytes) -> None:
-    client = AsyncOpenAI(api_key="ek_canary_0123456789", websocket_base_url=f"ws://{host}/v1")
+async def main() -> None:
+    client = AsyncOpenAI(api_key=JOB["key"], websocket_base_url=f"ws://{JOB['host']}/v1")
     async with client.beta.realtime.connect(model="gpt-4o-realtime-preview") as connection:
         await connection.session.update(
             session={
@@ -23,12 +22,7 @@ async def main(host: str, speech: bytes) -> None:
                 "temperature": 0.9,
             }
         )
-        speaking = asyncio.create_task(speak_to(connection, speech))
-        async for event in connection:
-            print(event.model_dump_json(), flush=True)
-            if event.type == "response.done":
-                break
-        speaking.cancel()
+        await Call(connection, "response.audio.delta").hold()
 
 
-asyncio.run(main(sys.argv[1], Path(sys.argv[2]).read_bytes()))
+asyncio.run(main())

@@ -1,17 +1,16 @@
-"""PyPI `openai`, GA, asyncio: configure, speak at real pace, print every event until the answer is done."""
+"""PyPI `openai`, GA, asyncio: configure, then talk; interrupted by speech."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
-from microphone import speak_to
+from caller import JOB
+from conversation import Call
 from openai import AsyncOpenAI
 
 
-async def main(host: str, speech: bytes) -> None:
-    client = AsyncOpenAI(api_key="ek_canary_0123456789", base_url=f"http://{host}/v1")
+async def main() -> None:
+    client = AsyncOpenAI(api_key=JOB["key"], base_url=f"http://{JOB['host']}/v1")
     async with client.realtime.connect(model="gpt-realtime") as connection:
         await connection.session.update(
             session={
@@ -20,12 +19,7 @@ async def main(host: str, speech: bytes) -> None:
                 "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}, "output": {"voice": "ash"}},
             }
         )
-        speaking = asyncio.create_task(speak_to(connection, speech))
-        async for event in connection:
-            print(event.model_dump_json(), flush=True)
-            if event.type == "response.done":
-                break
-        speaking.cancel()
+        await Call(connection, "response.output_audio.delta").hold()
 
 
-asyncio.run(main(sys.argv[1], Path(sys.argv[2]).read_bytes()))
+asyncio.run(main())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
+from caller import JOB, tell
 from openai import AsyncOpenAI
 
 
-async def main(host: str, _: str) -> None:
-    client = AsyncOpenAI(api_key="ek_canary_0123456789", base_url=f"http://{host}/v1")
+async def main() -> None:
+    client = AsyncOpenAI(api_key=JOB["key"], base_url=f"http://{JOB['host']}/v1")
     content = [{"type": "input_text", "text": "good morning"}]
     async with client.realtime.connect(model="gpt-realtime") as connection:
         await connection.response.create(response={"instructions": "Say that you are a pirate."})
@@ -17,9 +17,9 @@ async def main(host: str, _: str) -> None:
         await connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})
         await connection.response.create()
         async for event in connection:
-            print(event.model_dump_json(), flush=True)
+            tell(event.model_dump(mode="json"))
             if event.type == "response.done":
                 break
 
 
-asyncio.run(main(*sys.argv[1:]))
+asyncio.run(main())
