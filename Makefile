@@ -44,8 +44,10 @@ format: $(VENV)/.develop ## let ruff put the code into shape
 	@$(BIN)/ruff check --fix relay tests benchmarks native
 	@$(BIN)/ruff format relay tests benchmarks native
 
-bench: $(VENV)/.develop ## compare the audio path with other libraries: tables, charts, results/*.json
+bench: $(VENV)/.develop ## compare the audio path and the whole relay with others: tables, charts, results/*.json
 	@$(BIN)/python -m benchmarks.audio_path
+	@$(BIN)/python -m benchmarks.relay_path --record
+	@$(BIN)/python -m benchmarks.relay_path --record --tls
 
 attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure what abuse costs it: half an hour and more
 	@$(BIN)/python -m tests.attacks.fuzz --inputs $(or $(N),2000000)
@@ -69,6 +71,7 @@ native-tests: $(VENV)/.tools
 
 gate: $(VENV)/.develop
 	@$(BIN)/python -m benchmarks.audio_path --gate
+	@$(BIN)/python -m benchmarks.relay_path --gate
 
 pytest: $(VENV)/.develop $(VENV)/.tools
 	@$(BIN)/python -m pytest $(ARGS)

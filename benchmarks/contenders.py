@@ -31,12 +31,13 @@ NODE_WS = "ws@8.23.0"
 
 @dataclass(frozen=True)
 class Route:
-    """What a contender is told: its port, the upstream, and the authority that signed the upstream's certificate."""
+    """What a contender is told: its port, the upstream, who signed the upstream's certificate, how many will come."""
 
     port: int
     upstream_port: int
     authority: Path | None
     folder: Path
+    sessions: int
 
     @property
     def url(self) -> str:
@@ -109,7 +110,7 @@ def free_port() -> int:
 
 def _relay(route: Route) -> list[str]:
     serve = [sys.executable, "-m", "relay", "serve", "--port", str(route.port), "--upstream", route.url]
-    return [*serve, "--max-sessions", "10000", "--log-level", "warning"]
+    return [*serve, "--max-sessions", str(route.sessions), "--log-level", "warning"]
 
 
 def _python(program: str) -> Callable[[Route], list[str]]:

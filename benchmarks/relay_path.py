@@ -42,7 +42,7 @@ ROUNDS = 3
 WARM_UP_S, SPAN_S = 0.7, 3.0
 MOST_ADDED_P99_MS = 10.0
 MOST_SESSIONS = 2_000
-GATE_RATIO = 0.8
+GATE_RATIO = 0.5
 GATE_ATTEMPTS = 3
 
 
@@ -83,7 +83,7 @@ def direct(load: Load, sessions: int) -> Result:
 
 def cost(contender: Contender, load: Load, authority: Path | None, folder: Path, sessions: int, base: Result) -> Cost:
     """One measurement of one contender, in a fresh process."""
-    route = Route(free_port(), load.port, authority, folder)
+    route = Route(free_port(), load.port, authority, folder, sessions)
     with running(contender, route) as process, load.open(sessions, route.port, contender.language) as talking:
         talking.run(WARM_UP_S)
         before_ns = process.cpu_ns()
