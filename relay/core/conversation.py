@@ -184,7 +184,7 @@ class Conversation:
 
     def _interrupt_response(self) -> None:
         active = self._turns.active
-        if active is not None and active not in self._interrupted:
+        if active and active not in self._interrupted:  # of one without a name, the items alone are known
             self._interrupted.append(active)
 
     def _cut(self, reason: FlushReason) -> Decision:
@@ -194,7 +194,7 @@ class Conversation:
         self._playout.drop()
         for item in cut:
             item.flushed = True
-            if item.response_id not in self._interrupted:
+            if item.response_id and item.response_id not in self._interrupted:
                 self._interrupted.append(item.response_id)
         self._flush_count += 1
         self._flushes.append(_Flush(self._flush_count, self._item_count, cut))

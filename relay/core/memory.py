@@ -5,10 +5,13 @@ It knows what it knows: whether a name was never told, or is only forgotten, are
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 MAX_NAME = 512
 """Letters of a name that is remembered. OpenAI's have 26; a client's `event_id` may have so many."""
+
+MAX_COUNT = 2**53
+"""No count of milliseconds is larger, and up to here a float holds every integer."""
 
 V = TypeVar("V")
 
@@ -16,6 +19,11 @@ V = TypeVar("V")
 def name(value: Any) -> str:
     """Return a name that may be remembered, or "" for anything else."""
     return value if isinstance(value, str) and len(value) <= MAX_NAME else ""
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is a number that can be counted with; an integer in JSON may have 4,000 digits."""
+    return isinstance(value, int) and 0 <= value <= MAX_COUNT
 
 
 class Memory(Generic[V]):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from relay.core.memory import is_count
 from relay.core.turns_failure import COMMIT_EMPTY, Failure
 from relay.errors import BadRequest
 
@@ -65,7 +66,7 @@ class InputBuffer:
     def speech_stopped(self, audio_end_ms: object) -> None:
         """The upstream heard the end of a turn, at this millisecond of all audio that was ever appended."""
         self._is_spoken = True
-        self._spoken_to_ms = float(audio_end_ms) if isinstance(audio_end_ms, int) else 0.0
+        self._spoken_to_ms = float(audio_end_ms) if is_count(audio_end_ms) else 0.0
 
     def committed(self) -> None:
         """The upstream took a turn: the one that a client ended, or one that it found by itself."""

@@ -120,7 +120,7 @@ class Responses:
     def failed(self, failure: Failure) -> None:
         """The upstream refused something."""
         if self._cancel is not None and failure.concerns("response.cancel", self._cancel.event_id):
-            if failure.code == CANCEL_NOT_ACTIVE and self._cancel.response_id is None:
+            if failure.code == CANCEL_NOT_ACTIVE and self._cancel.response_id in (None, self.active):
                 self._end_active()
             self._cancel, self._sure_until_s = None, math.inf
         if self._asked is not None and failure.concerns("response.create", self._asked.event_id):

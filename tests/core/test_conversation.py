@@ -192,6 +192,18 @@ def test_the_answer_after_an_interruption_is_played() -> None:
     assert table.sent[2] == 300 * 24
 
 
+def test_to_interrupt_an_answer_whose_response_has_no_name_silences_no_later_one() -> None:
+    table = Table()
+    for number in (1, 2):
+        table.begin("")
+        table.do(table.talk.audio(delta(f"item_{number}", 300, response="")))
+        table.send()
+        assert table.sent[number] == 300 * 24
+        table.do(table.talk.speech_started())
+        table.answer(number, 2_400)
+    assert table.truncates == [("item_1", 100), ("item_2", 100)]
+
+
 def test_a_cancelled_response_is_silenced() -> None:
     table = speaking_table()
     table.do(table.talk.response_done("resp_1", "cancelled"))

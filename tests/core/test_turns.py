@@ -16,6 +16,8 @@ from relay.core.turns_failure import ABOUT
 from relay.errors import BadRequest
 
 RATE_HZ = 24_000
+HUGE = 10**400
+"""JSON has it, and no float."""
 
 
 class Side:
@@ -316,6 +318,17 @@ def test_when_the_upstream_finds_nothing_to_cancel_nothing_is_active(side: Side)
     side.begin()
     assert side.say("response.cancel")
     side.fail(NOT_ACTIVE)
+    assert side.say("response.create")
+
+
+def test_when_the_upstream_does_not_find_the_response_that_was_named_it_is_not_active(side: Side) -> None:
+    side.begin("resp_1")
+    assert side.say("response.cancel", response_id="resp_1")
+    side.fail(NOT_ACTIVE)
+    assert side.say("response.create")
+    side.begin("resp_2")
+    assert side.say("response.cancel", response_id="resp_2", event_id="mine")
+    side.fail(NOT_ACTIVE, "mine")
     assert side.say("response.create")
 
 
@@ -631,7 +644,9 @@ def test_the_upstreams_own_turn_leaves_what_came_after_it(side: Side) -> None:
     assert side.say(COMMIT)
 
 
-@pytest.mark.parametrize("end_ms", [None, "x", -5])
+@pytest.mark.parametrize(
+    "end_ms", [None, "x", -5, -HUGE, HUGE], ids=["null", "text", "below", "far below", "far above"]
+)
 def test_a_turn_of_the_upstreams_that_names_no_end_leaves_a_doubt(side: Side, end_ms: Any) -> None:
     side.turns.appended(1_000.0)
     side.hear("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id="u")
@@ -673,7 +688,7 @@ def test_what_has_no_turn_passes(side: Side, kind: str) -> None:
     assert side.say(kind)
 
 
-STRANGE: list[Any] = [None, 7, "", [], {}, True, {"type": 7}, {"type": "message", "id": 7}, "x" * 600]
+STRANGE: list[Any] = [None, 7, HUGE, -HUGE, "", [], {}, True, {"type": 7}, {"type": "message", "id": 7}, "x" * 600]
 STRANGE += [{"type": "function_call_output"}, {"type": "function_call_output", "call_id": []}, {"conversation": []}]
 FIELDS = ("item", "item_id", "previous_item_id", "response", "response_id", "audio_end_ms", "event_id")
 
