@@ -179,6 +179,7 @@ class Budget:
         """The person began to speak: whatever was audible is interrupted."""
         self._speaking = True
         self.silenced(now_s)
+        self._quiet_from(now_s)
 
     def speech_stopped(self, now_s: float) -> None:
         """The person finished."""
@@ -191,9 +192,10 @@ class Budget:
             self.speech_stopped(now_s)
 
     def silenced(self, now_s: float) -> None:
-        """What was audible is not any more."""
-        self._audible_until_s = now_s
-        self._quiet_from(now_s)
+        """What was audible is not any more. If nothing was, that is no sign of anybody."""
+        if now_s < self._audible_until_s:
+            self._audible_until_s = now_s
+            self._quiet_from(now_s)
 
     def _quiet_from(self, now_s: float) -> None:
         idle_s = self._limits.idle_s

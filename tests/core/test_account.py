@@ -316,13 +316,20 @@ def test_known_money_is_taken_also_when_the_rest_is_unknown() -> None:
     assert account.take_usd() == pytest.approx(0.0064)
 
 
-@pytest.mark.parametrize(
-    "kind", ["input_audio_buffer.speech_stopped", "input_audio_buffer.committed", "conversation.item.truncated"]
-)
+@pytest.mark.parametrize("kind", ["input_audio_buffer.speech_stopped", "input_audio_buffer.committed"])
 def test_what_a_person_does_is_not_idleness(kind: str) -> None:
     account = open_account(Limits(idle_s=100))
     hear(account, kind, now_s=90)
     assert account.next_s == 170
+
+
+def test_an_answer_that_is_cut_short_is_heard_up_to_then_and_to_cut_what_is_over_is_idleness() -> None:
+    account = open_account(Limits(idle_s=100))
+    hear(account, "response.output_audio.delta", delta=delta(50_000))
+    hear(account, "conversation.item.truncated", now_s=20)
+    assert account.next_s == 100
+    hear(account, "conversation.item.truncated", now_s=90)
+    assert account.next_s == 100
 
 
 @pytest.mark.parametrize("kind", ["response.created", "rate_limits.updated", "response.done", "error", "no.such.event"])
