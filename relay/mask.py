@@ -17,6 +17,10 @@ MASK = "[hidden]"
 _RARE = "-~!#$%&'()*;<>?@^`|"
 """Characters that neither base64 nor the names of events and fields have."""
 
+_GO_ESCAPES = "&<>"
+_GO_ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in _GO_ESCAPES})
+"""Go's encoder writes these three so, wherever they stand; LocalAI is written in Go."""
+
 
 class Mask:
     """Call it with a text; it returns the text without the secrets."""
@@ -36,10 +40,10 @@ class Mask:
 
 def _rare_in(secret: str) -> str:
     """Return what a text must have if the secret is in it, as short as that goes."""
-    return next((character for character in secret if character in _RARE), "")
+    return next((character for character in secret if character in _RARE and character not in _GO_ESCAPES), "")
 
 
 def _spellings(secret: str) -> list[str]:
-    """Return how JSON may write it."""
+    """Return how JSON may write it: plainly, with slashes escaped as PHP does, with what HTML minds as Go does."""
     plain = json.dumps(secret)[1:-1]
-    return [plain, plain.replace("/", "\\/")] if "/" in plain else [plain]
+    return list(dict.fromkeys((plain, plain.replace("/", "\\/"), plain.translate(_GO_ESCAPED))))

@@ -25,6 +25,15 @@ def test_a_slash_may_be_escaped() -> None:
     assert Mask([Secret("a/b/c/d/e")])(r'"a\/b\/c\/d\/e"') == '"[hidden]"'
 
 
+@pytest.mark.parametrize("secret", ["a&b-0123456789", "<only>letters&0123", "&&&&&&&&"])
+def test_what_html_minds_may_be_escaped_as_go_does(secret: str) -> None:
+    text = json.dumps({"a": secret})
+    for character in "&<>":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    assert json.loads(text) == {"a": secret}
+    assert Mask([Secret(secret)])(text) == '{"a": "[hidden]"}'
+
+
 def test_a_secret_that_holds_another_is_hidden_whole() -> None:
     assert Mask([Secret("sk-abcdefgh"), Secret("sk-abcdefgh-longer")])('"sk-abcdefgh-longer"') == '"[hidden]"'
 
