@@ -27,6 +27,7 @@ MCP = {
     "require_approval": "never",
 }
 ENVIRON = {"CRM_TOKEN": CANARY}
+BETA = {"upstream_dialect": "beta"}
 
 
 def loaded(tmp_path: Path, tools: Any, environ: dict[str, str] | None = None, **settings: Any) -> Config:
@@ -40,6 +41,15 @@ def refusal(tmp_path: Path, tools: Any, environ: dict[str, str] | None = None, *
         loaded(tmp_path, tools, environ, **settings)
     assert CANARY not in caught.value.public
     return caught.value.public
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [{"profile": "qwen"}, {"profile": "qwen", "upstream": "simulator"}, {"upstream": "wss://x.example", **BETA}],
+)
+def test_an_upstream_that_knows_no_mcp_servers_is_given_none(tmp_path: Path, upstream: dict[str, Any]) -> None:
+    assert refusal(tmp_path, [FUNCTION, MCP], **upstream).startswith("--tools-file: an upstream that speaks beta")
+    assert loaded(tmp_path, [FUNCTION], **upstream).tools.reveal() == [FUNCTION]
 
 
 def test_the_upstream_gets_the_tools_as_they_stand_in_the_file_with_the_credentials(tmp_path: Path) -> None:
