@@ -3,7 +3,8 @@
 Rules: one object for the process, no awaiting in any decision. A place is taken before the upgrade and given back in
 `finally`. Draining, nobody gets a place any more, so the number of sessions only falls; `gone` is set when it is 0.
 Failures of the upstream are counted here for all sessions together, so that a thousand browsers do not
-hammer a service that just fell over.
+hammer a service that just fell over. What concerns all sessions at once (a drain, the end of the day's money) rings the
+bells of those that run; each then looks for itself.
 """
 
 from __future__ import annotations
@@ -82,35 +83,37 @@ MIN_RETRY_S = 1.0
 class DayMoney:
     """What all sessions together may cost in one UTC day; 0 means no limit. A restart begins anew.
 
-    `spent` is set while the day's money is gone. Whoever waits for it asks `check` afterwards, and waits again if a new
-    day has come meanwhile.
+    `tell` is called when the day's money is gone. Whoever hears of it asks `check`.
     """
 
     def __init__(
         self,
         limit_usd: float,
         *,
+        tell: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         choose: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._limit_usd = limit_usd
+        self._tell = tell
         self._choose = choose
         self._now = now
         self._day = now().date()
         self._spent_usd = 0.0
-        self.spent = trio.Event()
+        self._is_spent = False
 
     def spend(self, usd: float) -> None:
         """Count money."""
         self._begin_day()
         self._spent_usd += usd
-        if self._limit_usd and self._spent_usd >= self._limit_usd:
-            self.spent.set()
+        if self._limit_usd and self._spent_usd >= self._limit_usd and not self._is_spent:
+            self._is_spent = True
+            self._tell()
 
     def check(self) -> None:
         """Raise DayLimit, with the time until midnight UTC and a little jitter, if the day's money is gone."""
         self._begin_day()
-        if self.spent.is_set():
+        if self._is_spent:
             raise DayLimit(retry_after_ms=self._retry_after_ms())
 
     def _retry_after_ms(self) -> int:
@@ -122,9 +125,7 @@ class DayMoney:
         today = self._now().date()
         if today == self._day:
             return
-        self._day, self._spent_usd = today, 0.0
-        if self.spent.is_set():
-            self.spent = trio.Event()
+        self._day, self._spent_usd, self._is_spent = today, 0.0, False
 
 
 class Admission:
@@ -136,7 +137,8 @@ class Admission:
         self._max_sessions_per_address = config.max_sessions_per_address
         self._by_address: Counter[str] = Counter()
         self.cooldown = CoolDown(config.cooldown_base_s, config.cooldown_max_s)
-        self.money = DayMoney(config.max_usd_per_day)
+        self.bells: set[Callable[[], None]] = set()
+        self.money = DayMoney(config.max_usd_per_day, tell=self._ring)
         self.draining = trio.Event()
         self.drain_until_s = float("inf")
         self.gone = trio.Event()
@@ -179,11 +181,16 @@ class Admission:
         self._retry_s = low_s, max(high_s, low_s + self.sessions / RECONNECTS_PER_S)
         self.drain_until_s = until_s
         self.draining.set()
+        self._ring()
         self._note_gone()
 
     def retry_after_ms(self) -> int:
         """Return when to ask again, another time for each who asks."""
         return round(self._choose(*self._retry_s) * 1000)
+
+    def _ring(self) -> None:
+        for ring in self.bells:
+            ring()
 
     def _note_gone(self) -> None:
         if self.draining.is_set() and not self.sessions:

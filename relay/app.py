@@ -189,8 +189,13 @@ async def _run_session(services: Services, caller: _Caller, stream: trio.abc.Str
     client = _client(caller.language, client_settings(session_id, config))
     limits, subprotocol = browser_limits(config), caller.subprotocol
     socket = wire.WebSocket(with_short_way(stream), role="server", limits=limits, subprotocol=subprotocol)
-    about = {"peer": caller.address, "language": caller.language, "ticket": caller.ticket_id}
-    log.info("session.started", session=session_id, **about)
+    log.info(
+        "session.started",
+        session=session_id,
+        peer=caller.address,
+        language=caller.language,
+        ticket=caller.ticket_id,
+    )
     await Session(session_id, BrowserLeg(socket), client, services).run()
 
 

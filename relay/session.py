@@ -8,7 +8,8 @@ everything and awaits nothing.
     _converse    connects the upstream, then: upstream -> language -> outbox and playout
     _send_up     uplink queue -> upstream, once it is ready
     _speak       outbox, then audio that is due -> browser; at the end the goodbye
-    _watch_*     deadlines: start, liveness of both legs, unanswered flush, limits, the day's money, drain
+    keep_alive   liveness, one task for each leg
+    _watch       all other deadlines: start, unanswered flush, limits, the day's money, drain
 
 The first task that ends, ends the session: its RelayError is *the* reason, and all others are cancelled. Only `_speak`
 goes on: it is the browser's one writer, so the goodbye is its job, and a frame that is half written is finished first
@@ -103,14 +104,14 @@ class Session:
         self._started = trio.Event()
         self._connected = trio.Event()
         self._to_browser = Wakeup()
-        self._came = Wakeup()
         self._to_upstream = Wakeup()
         self._taken = Wakeup()
-        self._flush_changed = Wakeup()
+        self._clock = Wakeup()
+        self._start_due_s = trio.current_time() + services.config.start_deadline_s
         self._flushing = 0
+        self._flush_due_s = float("inf")
         self._account = open_account(services.config, now_s=trio.current_time())
         self._limit_due_s = float("inf")
-        self._limit_moved = Wakeup()
         self._short_way: ShortWay | None = None
         self._nothing_up = self._nothing_down = False
         self._is_stuck = False
@@ -147,12 +148,8 @@ class Session:
             self._converse,
             self._send_up,
             self._browser.keep_alive,
-            self._watch_start,
-            self._watch_upstream,
-            self._watch_flush,
-            self._watch_limits,
-            self._watch_day,
-            self._watch_drain,
+            self._keep_upstream_alive,
+            self._watch,
         )
         async with trio.open_nursery() as nursery:
             for task in tasks:
@@ -239,6 +236,7 @@ class Session:
         self._cooldown.succeeded()
         self._upstream = leg
         await self._started.wait()
+        self._clock.ring()
         self._apply(self._client.ready())
         if type(leg) is UpstreamLeg:  # one that translates has to see everything
             path = self._client.audio_path
@@ -253,7 +251,8 @@ class Session:
         self._services.admission.money.spend(self._account.take_usd())
         self._notice(usage if self._config.tell_usage else [])
         self._check_limits()
-        self._came.ring()
+        if self._services.admission.draining.is_set():
+            self._clock.ring()
 
     async def _speak(self) -> None:
         try:
@@ -303,15 +302,13 @@ class Session:
         if decision.upstream or decision.audio:
             self._to_upstream.ring()
         if self._client.flushing != self._flushing:
-            self._flushing = self._client.flushing
-            self._flush_changed.ring()
-            self._came.ring()
+            self._set_flush_due()
 
     def _check_limits(self) -> None:
         """Tell what nears its limit. Raises LimitReached, or UpstreamExpired."""
         self._notice(self._account.check(trio.current_time()))
         if self._account.next_s < self._limit_due_s:
-            self._limit_moved.ring()
+            self._clock.ring()
 
     def _notice(self, events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -371,53 +368,69 @@ class Session:
 
     # Deadlines
 
-    async def _watch_start(self) -> None:
-        with trio.move_on_after(self._config.start_deadline_s):
-            await self._started.wait()
-            return
-        raise StartError(detail="no relay.start in time")
-
-    async def _watch_upstream(self) -> None:
+    async def _keep_upstream_alive(self) -> None:
         await self._connected.wait()
         await self._leg.keep_alive()
 
-    async def _watch_flush(self) -> None:
+    async def _watch(self) -> None:
+        """Do what is due, then sleep until more is, or until the bell says that a deadline may have moved."""
+        bells = self._services.admission.bells
+        bells.add(self._clock.ring)
+        try:
+            while True:
+                with trio.move_on_at(self._do_what_is_due(trio.current_time())):
+                    await self._clock.wait()
+        finally:
+            bells.discard(self._clock.ring)
+
+    def _do_what_is_due(self, now_s: float) -> float:
+        """Ask each deadline, which does what is due and returns when to ask it again; no audio passes meanwhile."""
+        self._shut()
+        next_s = min(
+            self._watch_start(now_s),
+            self._watch_flush(now_s),
+            self._watch_limits(),
+            self._watch_day(),
+            self._watch_drain(now_s),
+        )
+        self._rest()
+        return next_s
+
+    def _watch_start(self, now_s: float) -> float:
+        if self._started.is_set():
+            return float("inf")
+        if now_s >= self._start_due_s:
+            raise StartError(detail="no relay.start in time")
+        return self._start_due_s
+
+    def _set_flush_due(self) -> None:
+        self._flushing = self._client.flushing
+        answer_s = self._config.flush_answer_ms / 1000 if self._flushing else float("inf")
+        self._flush_due_s = trio.current_time() + answer_s
+        self._clock.ring()
+
+    def _watch_flush(self, now_s: float) -> float:
         """Give the browser its time to answer a flush, then settle without it."""
-        while True:
-            flush = self._client.flushing
-            with trio.move_on_after(self._config.flush_answer_ms / 1000 if flush else float("inf")):
-                while self._client.flushing == flush:
-                    await self._flush_changed.wait()
-            if flush and self._client.flushing == flush:
-                self._apply(self._client.end_flush())
+        if now_s >= self._flush_due_s:
+            self._apply(self._client.end_flush())
+        return self._flush_due_s
 
-    async def _watch_limits(self) -> None:
-        """Sleep until the next moment at which a limit on time has something to say."""
-        while True:
-            self._shut()
-            self._check_limits()
-            self._limit_due_s = self._account.next_s
-            self._rest()
-            with trio.move_on_at(self._limit_due_s):
-                await self._limit_moved.wait()
+    def _watch_limits(self) -> float:
+        self._check_limits()
+        self._limit_due_s = self._account.next_s
+        return self._limit_due_s
 
-    async def _watch_day(self) -> None:
-        money = self._services.admission.money
-        while True:
-            money.check()
-            await money.spent.wait()
+    def _watch_day(self) -> float:
+        self._services.admission.money.check()
+        return float("inf")
 
-    async def _watch_drain(self) -> None:
+    def _watch_drain(self, now_s: float) -> float:
+        """Let the answer that is being given, if any, come to its end and be heard, if there is time for it."""
         admission = self._services.admission
-        await admission.draining.wait()
+        if not admission.draining.is_set():
+            return float("inf")
         self._close_short_way()
-        with trio.move_on_at(admission.drain_until_s):
-            await self._finish_sentence()
-        raise ShuttingDown(retry_after_ms=admission.retry_after_ms())
-
-    async def _finish_sentence(self) -> None:
-        """Wait until the answer that is being given, if any, has come to its end and has been heard."""
-        while self._account.answering or self._client.unheard_s(trio.current_time()):
-            unheard_s = self._client.unheard_s(trio.current_time())
-            with trio.move_on_after(float("inf") if self._account.answering else unheard_s):
-                await self._came.wait()
+        unheard_s = float("inf") if self._account.answering else self._client.unheard_s(now_s)
+        if not unheard_s or now_s >= admission.drain_until_s:
+            raise ShuttingDown(retry_after_ms=admission.retry_after_ms())
+        return min(now_s + unheard_s, admission.drain_until_s)

@@ -14,7 +14,7 @@ from tests.processes import RelayProcess, relay_process
 from tests.server.upstreams import open_browser, open_upstream_server, start, state
 
 SESSIONS = 20
-TASKS = 11
+TASKS = 8
 """Of one session. Hypercorn and Quart had four more, with all that a request needs."""
 
 

@@ -179,6 +179,7 @@ async def open_rig(
     """
     config = config or Config(openai_api_key=Secret(CANARY_KEY), instructions=CANARY_PROMPT)
     handles = native_info().live_handles
+    bells = len(services.admission.bells) if services else 0
     near, far = trio.testing.memory_stream_pair()
     browser_stream = FaultyStream(near)
     async with trio.open_nursery() as nursery:
@@ -202,6 +203,7 @@ async def open_rig(
     assert browser_stream.closed
     assert all(stream.closed for stream in rig.upstream_streams)
     assert native_info().live_handles == handles
+    assert len(made.admission.bells) == bells
 
 
 async def _accept(rig: Rig, stream: trio.abc.Stream) -> None:

@@ -186,7 +186,6 @@ async def test_when_the_days_money_is_spent_nobody_is_admitted_until_midnight_ut
     assert caught.value.retry_after_ms == 3_600_000
     calendar.now += timedelta(hours=1)
     money.check()
-    assert not money.spent.is_set()
     money.spend(0.9)
     money.check()
 
@@ -214,16 +213,21 @@ async def test_whoever_waits_for_midnight_is_told_a_time_that_differs() -> None:
     assert 3_600_000 <= min(told) <= max(told) <= 3_660_000
 
 
-async def test_yesterdays_money_does_not_count_today() -> None:
-    calendar = Calendar()
-    money = DayMoney(1.0, now=calendar)
+async def test_yesterdays_money_does_not_count_today_and_who_wants_to_know_is_told_once_a_day() -> None:
+    calendar, told = Calendar(), []
+    money = DayMoney(1.0, tell=lambda: told.append(calendar.now.day), now=calendar)
     money.spend(0.9)
-    waiting_since_yesterday = money.spent
     calendar.now += timedelta(hours=2)
+    today = calendar.now.day
     money.spend(0.9)
     money.check()
+    assert told == []
     money.spend(0.2)
-    assert waiting_since_yesterday.is_set()
+    money.spend(0.2)
+    assert told == [today]
+    calendar.now += timedelta(days=1)
+    money.spend(1.0)
+    assert told == [today, calendar.now.day]
 
 
 def test_without_a_limit_a_day_may_cost_anything() -> None:
