@@ -56,7 +56,18 @@ static int equals(const struct span *span, const char *text) {
 }
 
 /* The fields of the event. Texts come first. */
-enum field { TYPE, EVENT_ID, RESPONSE_ID, ITEM_ID, DELTA, OBFUSCATION, TEXTS, OUTPUT_INDEX = TEXTS, CONTENT_INDEX, FIELDS };
+enum field {
+    TYPE,
+    EVENT_ID,
+    RESPONSE_ID,
+    ITEM_ID,
+    DELTA,
+    OBFUSCATION,
+    TEXTS,
+    OUTPUT_INDEX = TEXTS,
+    CONTENT_INDEX,
+    FIELDS,
+};
 
 static const char *const NAMES[FIELDS] = {"type",  "event_id",    "response_id",  "item_id",
                                           "delta", "obfuscation", "output_index", "content_index"};
@@ -94,7 +105,7 @@ static int take_event(struct reader *reader, struct event *event) {
     return reader->at == reader->end;
 }
 
-/* A text that did not come has no characters, and so is told like an empty one, but for the delta, which may be empty. */
+/* A text that did not come has no characters, like an empty one; only the delta may be empty. */
 static int is_audio(const struct event *event) {
     return equals(&event->text[TYPE], "response.output_audio.delta") && (event->seen & 1u << DELTA) &&
            event->text[ITEM_ID].n > 0 && event->text[RESPONSE_ID].n > 0;

@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#define BYTES_AT_ONCE 32
 #include "bytes_body.h"
 #include "pcm_body.h"
 

@@ -159,10 +159,10 @@ ptrdiff_t relay_base64_decode(const char *text, size_t n_chars, char *out);
 #define RELAY_WS_E_TOO_LONG (-28)  /* more bytes in a message than allowed, by what its heads announce */
 #define RELAY_WS_E_FRAGMENTS (-29) /* more frames in a message than allowed */
 
-#define RELAY_WS_HEAD_BYTES 14    /* the longest head of a frame: 2, a length of 8, a key of 4 */
+#define RELAY_WS_HEAD_BYTES 14     /* the longest head of a frame: 2, a length of 8, a key of 4 */
 #define RELAY_WS_CONTROL_BYTES 125 /* the longest payload of a control frame */
 
-/* The receiving side of one connection: 208 bytes, owned by the caller, who reads `at` and `length` and writes nothing. */
+/* The receiving side of one connection: 208 bytes, owned by the caller, who reads `at` and `length`, writes nothing. */
 typedef struct {
     size_t at;     /* how much of the chunk has been used; 0 when all of it has */
     size_t length; /* bytes that the last call wrote to `out` */
@@ -176,10 +176,10 @@ typedef struct {
 
 void relay_ws_init(relay_ws *ws, int role, uint64_t max_message_bytes, uint32_t max_fragments);
 
-/* Goes on in a chunk of n bytes, at ws->at, until there is something to say, and writes that piece of payload, unmasked,
- * to `out`: as much as is there, at most `room`, which must be at least RELAY_WS_CONTROL_BYTES (else RELAY_E_ROOM). Call
- * it again with the same chunk until ws->at is 0, which is when the chunk is used up. What it refuses it refuses on
- * every later call as well. The stream may be cut anywhere: only the pieces differ. */
+/* Goes on in a chunk of n bytes, at ws->at, until there is something to say, and writes that piece of payload,
+ * unmasked, to `out`: as much as is there, at most `room`, which must be at least RELAY_WS_CONTROL_BYTES (else
+ * RELAY_E_ROOM). Call it again with the same chunk until ws->at is 0, which is when the chunk is used up. What it
+ * refuses it refuses on every later call as well. The stream may be cut anywhere: only the pieces differ. */
 int relay_ws_next(relay_ws *ws, const char *chunk, size_t n, char *out, size_t room);
 
 /* Whether the next byte begins a message, or a frame on its own, and would be looked at. */
@@ -189,9 +189,9 @@ int relay_ws_between_messages(const relay_ws *ws);
  * forgiven, pings and a Close are still reported. */
 void relay_ws_skip(relay_ws *ws);
 
-/* Writes a whole, final frame: RELAY_WS_HEAD_BYTES + n are always enough room. `key`, four bytes that the peer cannot
- * foretell, masks it, as a client must; NULL leaves it plain, as a server must. The payload may already lie at its place
- * in `out`, behind the head. Returns the bytes written, or RELAY_E_ROOM. */
+/* Writes a whole, final frame: RELAY_WS_HEAD_BYTES + n are always enough room. `key`, four bytes that the peer
+ * cannot foretell, masks it, as a client must; NULL leaves it plain, as a server must. The payload may already lie at
+ * its place in `out`, behind the head. Returns the bytes written, or RELAY_E_ROOM. */
 ptrdiff_t relay_ws_build(int opcode, const char *payload, size_t n, const char *key, char *out, size_t room);
 
 /* ---- the fast lane ----
@@ -205,9 +205,9 @@ ptrdiff_t relay_ws_build(int opcode, const char *payload, size_t n, const char *
  *
  * Up, it is one call, relay_lane_up(). Down, audio has to wait, because it comes faster than it is heard and whoever
  * interrupts shall not hear the rest. So there it is two calls: relay_lane_delta() finds, in a frame of the upstream,
- * the base64 and the names of the item that it belongs to, without copying or decoding; the caller keeps the base64, and
- * when its time has come, relay_downlink_frame() makes a frame of a stretch of it. Stretches are cut at multiples of 8
- * characters, which are 3 samples. Pauses, flushes, ends of items and all other events stay the caller's affair.
+ * the base64 and the names of the item that it belongs to, without copying or decoding; the caller keeps the base64,
+ * and when its time has come, relay_downlink_frame() makes a frame of a stretch of it. Stretches are cut at multiples
+ * of 8 characters, which are 3 samples. Pauses, flushes, ends of items and all other events stay the caller's affair.
  */
 
 /* Bytes that stand before the samples in a browser's audio frame (docs/wire.md, section 4). */
@@ -235,9 +235,10 @@ typedef struct {
     uint32_t content_index;
 } relay_delta;
 
-/* Finds them in a `response.output_audio.delta` in any order and with any white space, if it has no other fields than
- * the API gives it (type, event_id, response_id, item_id, output_index, content_index, delta, obfuscation), none twice,
- * all texts plain ASCII without escapes, and neither id is empty. The base64 is not looked at. Returns 0 or NOT_MINE. */
+/* Finds them in a `response.output_audio.delta` in any order and with any white space, if it has no other fields
+ * than the API gives it (type, event_id, response_id, item_id, output_index, content_index, delta, obfuscation), none
+ * twice, all texts plain ASCII without escapes, and neither id is empty. The base64 is not looked at. Returns 0 or
+ * NOT_MINE. */
 int relay_delta_find(const char *text, size_t n, relay_delta *found);
 
 /* The same in a chunk that is exactly one whole, final text frame, when `ws` (a client) stands between two messages.

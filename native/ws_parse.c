@@ -4,8 +4,8 @@
  * length, the masking key. Each step is judged as soon as it is there. A control frame's payload, at most 125 bytes, is
  * collected too, so that it comes out whole. A data frame's payload goes straight to the caller.
  *
- * What a stream of frames means does not depend on where it was cut: all state is in relay_ws, and a step that waits for
- * more bytes has already used those that were there.
+ * What a stream of frames means does not depend on where it was cut: all state is in relay_ws, and a step that waits
+ * for more bytes has already used those that were there.
  */
 #include "ws.h"
 
@@ -31,7 +31,7 @@ static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static inline int is_control(const relay_ws *ws) { return ws->opcode & WS_CONTROL; }
 
-/* ---- UTF-8 (Unicode, table 3-7): how many bytes of a character are to come, and in what range the next one lies ---- */
+/* ---- UTF-8 (Unicode, table 3-7): how many bytes of a character are to come, where the next one lies ---- */
 
 static int utf8_first(relay_ws *ws, uint8_t byte) {
     if (byte < 0x80) return 0;

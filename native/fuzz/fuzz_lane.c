@@ -1,6 +1,6 @@
-/* Whatever bytes arrive: the fast lane gives what the careful way gives, byte for byte, or leaves it and changes nothing;
- * and what it finds in a delta event are plain texts between quotes, behind their names. The first bytes choose how the
- * rest is used: as received bytes, as an event, as base64. */
+/* Whatever bytes arrive: the fast lane gives what the careful way gives, byte for byte, or leaves it and changes
+ * nothing; and what it finds in a delta event are plain texts between quotes, behind their names. The first bytes
+ * choose how the rest is used: as received bytes, as an event, as base64. */
 #include "../tests/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -214,8 +214,8 @@ static void a_delta_is_found_in_its_frame(void) {
     CHECK(relay_lane_delta(&ws, frame, n, &found) == RELAY_E_NOT_MINE, "binary");
     relay_ws_init(&ws, RELAY_WS_SERVER, LIMIT, 64);
     const char *const no_mask = "\0\0\0";
-    const size_t masked = (size_t)relay_ws_build(RELAY_WS_OP_TEXT, EVENT, sizeof EVENT - 1, no_mask, frame, sizeof frame);
-    CHECK(relay_lane_delta(&ws, frame, masked, &found) == RELAY_E_NOT_MINE, "as a server");
+    const ptrdiff_t masked = relay_ws_build(RELAY_WS_OP_TEXT, EVENT, sizeof EVENT - 1, no_mask, frame, sizeof frame);
+    CHECK(relay_lane_delta(&ws, frame, (size_t)masked, &found) == RELAY_E_NOT_MINE, "as a server");
 }
 
 /* A frame is what relay_ws_next() understands, and its payload the header and what relay_downlink_push() gives. */
@@ -247,7 +247,8 @@ static void down_is_the_careful_way(int encoding, int rate) {
         } else {
             relay_ws ws;
             relay_ws_init(&ws, RELAY_WS_CLIENT, 1 << 24, 1);
-            CHECK(relay_ws_next(&ws, out, (size_t)got, payload, payload_room) == RELAY_WS_BINARY && ws.at == 0, "a frame");
+            const int kind = relay_ws_next(&ws, out, (size_t)got, payload, payload_room);
+            CHECK(kind == RELAY_WS_BINARY && ws.at == 0, "kind %d", kind);
             CHECK(ws.length == (size_t)n + RELAY_AUDIO_HEAD_BYTES, "%zu for %td", ws.length, n);
             static const char head[] = {1, 0, 0, 0, 7, 0, 0, 0};
             uint64_t first;

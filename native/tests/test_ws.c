@@ -285,7 +285,8 @@ static void build(void) {
             for (size_t k = 0; k < n; k++) payload[k] = (char)(k * 7);
             const char *const key = masked ? KEY : NULL;
             CHECK(relay_ws_build(RELAY_WS_OP_BINARY, payload, n, key, out, head + n - 1) == RELAY_E_ROOM, "n=%zu", n);
-            CHECK(relay_ws_build(RELAY_WS_OP_BINARY, payload, n, key, out, head + n) == (ptrdiff_t)(head + n), "%zu", n);
+            const ptrdiff_t size = relay_ws_build(RELAY_WS_OP_BINARY, payload, n, key, out, head + n);
+            CHECK(size == (ptrdiff_t)(head + n), "n=%zu", n);
             size_t length = length_bytes ? 0 : (size_t)(out[1] & 0x7F);
             for (size_t k = 0; k < length_bytes; k++) length = length << 8 | (uint8_t)out[2 + k];
             CHECK((uint8_t)out[0] == 0x82 && length == n && !(out[1] & 0x80) == !masked, "head, n=%zu", n);

@@ -163,7 +163,8 @@ def test_no_two_frames_of_a_client_share_a_mask() -> None:
 
 def test_memory_follows_neither_what_is_announced_nor_what_is_over() -> None:
     big, announced = frame(BINARY, bytes(1_000_000)), frame(BINARY, b"x", length=1 << 40)
-    listener = Listener(Frames(role="client", message_bytes=1 << 40, fragments=1))
+    frames = Frames(role="client", message_bytes=1 << 40, fragments=1)
+    listener = Listener(frames)
     tracemalloc.start()
     try:
         listener.hear(big)
@@ -173,4 +174,4 @@ def test_memory_follows_neither_what_is_announced_nor_what_is_over() -> None:
     finally:
         tracemalloc.stop()
     assert listener.refusal is None
-    assert held_bytes < 20_000
+    assert held_bytes + frames._out.room < 20_000  # what cffi allocates is not traced
