@@ -15,8 +15,8 @@ and the server goes on, with Hypercorn and Quart gone: their tasks and buffers w
     await connection.go_on()        # runs the session on the stream; the session closes it
 
 Rules: a client speaks WebSocket only after it has seen the 101, so nothing that belongs to the session can arrive
-before `hold`. What Hypercorn writes after `detach` is dropped. Every send and every goodbye has a deadline, because
-Hypercorn shields its own (a peer that does not read would keep the process from ending). Between `detach` and `go_on`
+before `hold`. What Hypercorn writes after `detach` is dropped. Every send and every goodbye has a deadline, and a
+send ends with the process (a peer that does not read would keep that from ending). Between `detach` and `go_on`
 nothing is lost: if the client leaves, the session finds a broken stream, and if the process ends, there is no session,
 and the connection gives back what it kept.
 
@@ -121,7 +121,7 @@ class DetachableStream(trio.abc.Stream):
         if self._heir is not None:
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_after(self._send_deadline_s, shield=True) as writing:
+        with trio.move_on_after(self._send_deadline_s) as writing:
             await self._stream.send_all(data)
         if writing.cancelled_caught:
             await trio.aclose_forcefully(self._stream)

@@ -30,6 +30,9 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 9. A Host that is no host name (two dots in a row, 64 letters without one) fails in Python's idna codec, where Quart
    binds its routes: 500 and a traceback. -> Http1Only.
    tests/server/test_front_door.py::test_a_host_header_that_is_no_host_is_refused
+10. A handshake that is none (no key, another version, HTTP/1.0) is answered with 400, and then its connection stays
+    open for as long as the client likes: a few addresses could hold all places. -> Http1Only.
+    tests/server/test_front_door.py::test_a_handshake_that_is_none_is_refused_and_its_connection_ends
 """
 
 from __future__ import annotations
@@ -92,6 +95,12 @@ class Http1Only(H11Protocol):
             await self._refuse(status, f"a request that deserves {status}")
         if any(name == b"upgrade" for name, _ in event.headers) and self.connection.trailing_data[0]:
             await self._refuse(400, "bytes behind an upgrade request")
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        await super()._create_stream(request)
+        if isinstance(self.stream, ws_stream.WSStream) and self.stream.closed:
+            await self.send(Closed())
+            raise ConnectionRefused("a handshake that is none")
 
     async def _send_error_response(self, status_code: int) -> None:
         """Answer as the API does, so that its clients can read it."""

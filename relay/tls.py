@@ -108,6 +108,8 @@ def _load(certificate_file: Path, key_file: Path) -> _Identity:
         shown = _rehearse(context, client)
     except ssl.SSLError as error:
         raise _named(error, certificate_file, key_file) from None
+    except OSError as error:  # one of them has gone since it was read
+        raise _wrong(CERTIFICATE, certificate_file, f"cannot read it or its key: {error.strerror}") from None
     begins, expires = (_time(shown[name]) for name in ("notBefore", "notAfter"))
     if expires <= datetime.now(UTC):
         raise _wrong(CERTIFICATE, certificate_file, f"expired on {expires:%Y-%m-%d %H:%M} UTC; renew it")
@@ -132,7 +134,7 @@ def _client(certificate_file: Path) -> ssl.SSLContext:
     certificates = _BLOCK.findall(_read(certificate_file, CERTIFICATE))
     try:
         client.load_verify_locations(cadata="\n".join(certificates) or "none")
-    except ssl.SSLError:
+    except (ssl.SSLError, TypeError):  # TypeError: bytes that are not ASCII within a block
         raise _wrong(CERTIFICATE, certificate_file, "no certificate in PEM form") from None
     return client
 

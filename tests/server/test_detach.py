@@ -43,7 +43,7 @@ async def connection() -> AsyncIterator[DetachableStream]:
         await stack.enter_async_context(listener)
         await stack.enter_async_context(await trio.testing.open_stream_to_socket_listener(listener))
         stream = await stack.enter_async_context(await listener.accept())
-        yield DetachableStream(stream, send_deadline_s=1.0)
+        yield DetachableStream(stream, send_deadline_s=20.0)
 
 
 @contextmanager
@@ -99,3 +99,18 @@ async def test_a_process_that_ends_before_the_session_began_gives_its_place_back
 async def test_a_request_without_a_session_leaves_nothing_to_go_on_with(connection: DetachableStream) -> None:
     with trio.fail_after(5), connection:
         await connection.go_on()
+
+
+async def test_a_peer_that_does_not_read_holds_up_no_process_that_ends(connection: DetachableStream) -> None:
+    process = trio.CancelScope()
+
+    async def hypercorn() -> None:
+        with process:
+            await connection.send_all(bytes(50_000_000))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hypercorn)
+        await trio.testing.wait_all_tasks_blocked()
+        began_s = trio.current_time()
+        process.cancel()
+    assert trio.current_time() - began_s < 10, "the send waited for its deadline"

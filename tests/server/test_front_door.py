@@ -203,6 +203,24 @@ def test_bytes_behind_the_upgrade_request_end_one_connection_and_not_the_server(
     assert "Traceback" not in relay.stderr
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [(b"-Version: 13", b"-Version: 12"), (b"Sec-WebSocket-Key", b"X-Key"), (b"HTTP/1.1", b"HTTP/1.0")],
+    ids=["version", "key", "http"],
+)
+def test_a_handshake_that_is_none_is_refused_and_its_connection_ends(
+    relay: RelayProcess, broken: tuple[bytes, bytes]
+) -> None:
+    with relay.connect() as connection:
+        connection.settimeout(5)  # less than an idle time
+        connection.sendall(upgrade(relay, own_origin(relay)).replace(*broken))
+        answer = b""
+        while chunk := connection.recv(65_536):
+            answer += chunk
+    assert status(answer) == 400
+    assert "Traceback" not in relay.stderr
+
+
 def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(relay: RelayProcess) -> None:
     descriptors = Path(f"/proc/{relay.process.pid}/fd")
     if not descriptors.is_dir():

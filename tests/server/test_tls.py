@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from structlog.testing import capture_logs
 from trio.testing import MockClock, memory_stream_pair
 
+from relay import tls
 from relay.detach import DetachableTls
 from relay.errors import ConfigError
 from relay.tls import HANDSHAKE_S, HandshakeFailed, ServerTls
@@ -88,6 +89,10 @@ BAD_FILES: dict[str, tuple[Callable[[Certificate], object], str]] = {
         ),
         "tls_certificate_file: no certificate in PEM",
     ),
+    "binary in the middle": (
+        lambda made: made.certificate_file.write_bytes(made.certificate_file.read_bytes().replace(b"\n", b"\n\xff", 3)),
+        "tls_certificate_file: no certificate in PEM",
+    ),
     "key not PEM": (lambda made: made.key_file.write_text("hello"), "tls_key_file: no private key"),
     "key locked": (lock, "tls_key_file: protected by a password"),
     "key of another": (mismatch, "tls_key_file: not the key of the first certificate"),
@@ -104,6 +109,20 @@ def test_a_certificate_or_key_that_cannot_serve_is_refused_and_the_setting_named
     spoil, says = BAD_FILES[fault]
     spoil(made)
     with pytest.raises(ConfigError, match=says):
+        ServerTls(str(made.certificate_file), str(made.key_file))
+
+
+def test_a_key_that_goes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, read = Certificate.issue(tmp_path), tls._read
+
+    def read_and_remove(file: Path, setting: str) -> str:
+        text = read(file, setting)
+        if file == made.key_file:
+            file.unlink()
+        return text
+
+    monkeypatch.setattr(tls, "_read", read_and_remove)
+    with pytest.raises(ConfigError, match="tls_certificate_file: cannot read it or its key: No such file"):
         ServerTls(str(made.certificate_file), str(made.key_file))
 
 
@@ -146,14 +165,16 @@ async def test_after_sighup_new_connections_get_the_new_certificate_and_a_sessio
             await talker.expect("relay.audio.done")
 
 
-def test_a_bad_new_certificate_is_logged_and_the_old_one_stays_in_force(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["key of another", "binary in the middle"])
+def test_a_bad_new_certificate_is_logged_and_the_old_one_stays_in_force(tmp_path: Path, fault: str) -> None:
     made = Certificate.issue(tmp_path)
+    spoil, says = BAD_FILES[fault]
     with relay_process(*SIMULATED, certificate=made) as relay:
         before = shown(relay)
-        mismatch(made)
+        spoil(made)
         relay.process.send_signal(signal.SIGHUP)
         until(lambda: "tls.certificate_refused" in relay.stderr, "a line in the log")
-        assert "not the key of the first certificate" in relay.stderr
+        assert says.partition(": ")[2] in relay.stderr
         assert shown(relay) == before
         assert is_alive(relay)
 
