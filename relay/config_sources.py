@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -190,11 +190,17 @@ def _check_together(config: Config, given: _Layer) -> None:
     for name, what in unpriced(config).items():
         price = f"no price is known for {_printable(what)} as of {price_table().as_of}"
         raise wrong(name, f"{price}: limit max_tokens, and neither max_usd nor max_usd_per_day")
+    _check_order(config, given, wrong)
+
+
+def _check_order(config: Config, given: _Layer, wrong: Callable[[str, str], ConfigError]) -> None:
     for low, high in _ORDERED:
         if getattr(config, low) > getattr(config, high):
             culprit, other = (low, high) if low in given else (high, low)
             relation = "at most" if culprit == low else "at least"
             raise wrong(culprit, f"must be {relation} {other} ({getattr(config, other):g})")
+    if config.ping_interval_s == config.silence_deadline_s:
+        raise wrong("silence_deadline_s", "must be more than ping_interval_s, or nobody has time to answer a ping")
 
 
 def _listening_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -205,7 +211,7 @@ def _listening_problems(config: Config) -> Iterator[tuple[str, str]]:
     if config.is_exposed and (missing := _missing_limits(config)):
         yield name, f"{_why_exposed(config)}; set {missing} (docs/limits.md)"
     if problem := _ticket_problem(config):
-        yield "tickets" if config.tickets else name, problem
+        yield "tickets" if config.tickets or not config.is_exposed else name, problem
     for name, other in (_TLS_FILES, _TLS_FILES[::-1]):
         if getattr(config, name) and not getattr(config, other):
             yield name, f"needs {other} as well"

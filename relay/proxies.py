@@ -43,7 +43,10 @@ class TrustedProxies:
 
 def _network(entry: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(entry)
+        network = ip_network(entry)
+        if network.prefixlen == 0 or getattr(network.network_address, "ipv4_mapped", None) or "%" in entry:
+            raise ValueError("everybody is no proxy, and no peer has such an address")
+        return network
     except ValueError:
         raise ValueError(
             "expected IP addresses or networks of proxies, such as 10.0.0.5 or 10.0.0.0/24 (no bits set behind the /)"

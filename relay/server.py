@@ -48,6 +48,9 @@ log = get_logger(__name__)
 BACKLOG = 256
 IDLE_S = 10.0
 REFUSAL_S = 0.1
+RELOAD_S = 5.0
+"""For reading the certificate. A disk that hangs keeps the next signal waiting for so long."""
+
 GOODBYES = 2
 """How many close deadlines a session's end may take: its words, then the Close frames."""
 
@@ -162,10 +165,14 @@ async def _reload(tls: ServerTls | None) -> None:
     if tls is None:
         log.info("server.nothing_to_reload")
         return
-    try:
-        await trio.to_thread.run_sync(tls.reload)
-    except ConfigError as error:
-        log.error("tls.certificate_refused", reason=error.public, then="the old one stays in force")
+    reason = f"it cannot be read within {RELOAD_S:g} s"
+    with trio.move_on_after(RELOAD_S):
+        try:
+            await trio.to_thread.run_sync(tls.reload, abandon_on_cancel=True)
+            return
+        except ConfigError as error:
+            reason = error.public
+    log.error("tls.certificate_refused", reason=reason, then="the old one stays in force")
 
 
 async def _enter(

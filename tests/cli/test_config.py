@@ -190,6 +190,7 @@ def test_a_prompt_file_that_cannot_be_a_prompt_is_refused(tmp_path: Path, conten
         ({"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY: this is not a key"),
         ({"RELAY_UPSTREAM_KEY": "ключ"}, "RELAY_UPSTREAM_KEY: this is not a key"),
         ({"RELAY_LEAD_MS": "5000", "RELAY_DOWNLINK_QUEUE_MS": "4000"}, "RELAY_LEAD_MS: must be at most downlink_"),
+        ({"RELAY_PING_INTERVAL_S": "25"}, "--silence-deadline-s: must be more than ping_interval_s"),
         ({"RELAY_COOLDOWN_MAX_S": "0.1"}, "RELAY_COOLDOWN_MAX_S: must be at least cooldown_base_s (0.5)"),
         ({"RELAY_SILENCE_DEADLINE_S": "3"}, "RELAY_SILENCE_DEADLINE_S: must be at least ping_interval_s (10)"),
     ],
@@ -332,7 +333,8 @@ def test_on_loopback_tickets_are_needed_where_they_are_set_up() -> None:
 
 @pytest.mark.parametrize("alone", TICKETS)
 def test_server_token_and_ticket_secret_belong_together(alone: str) -> None:
-    assert "belong together" in refusal({}, {alone: TICKETS[alone]})
+    text = refusal({}, {alone: TICKETS[alone]})
+    assert text.startswith("--tickets: RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET belong together")
 
 
 def test_server_token_and_ticket_secret_differ() -> None:

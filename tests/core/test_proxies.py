@@ -47,7 +47,11 @@ def test_no_header_makes_it_fail_and_a_client_never_becomes_a_proxy(forwarded: l
     assert client == "10.0.0.5" or client not in PROXIES
 
 
-@pytest.mark.parametrize("entry", ["", "proxy.example", "10.0.0.1/24", "10.0.0.0/33", "*"])
+NOBODY = ["0.0.0.0/0", "::/0", "::ffff:10.0.0.5", "fe80::1%eth0"]
+"""Everybody, who is no proxy, and addresses that no peer is known by."""
+
+
+@pytest.mark.parametrize("entry", ["", "proxy.example", "10.0.0.1/24", "10.0.0.0/33", "*", *NOBODY])
 def test_a_proxy_is_named_by_address_or_network(entry: str) -> None:
     with pytest.raises(ValueError, match="expected IP addresses"):
         TrustedProxies((entry,))

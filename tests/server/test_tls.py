@@ -5,6 +5,7 @@ What the front door promises over plain HTTP is tested over TLS as well in test_
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -177,6 +178,17 @@ def test_a_bad_new_certificate_is_logged_and_the_old_one_stays_in_force(tmp_path
         assert says.partition(": ")[2] in relay.stderr
         assert shown(relay) == before
         assert is_alive(relay)
+
+
+def test_a_certificate_that_cannot_be_read_to_its_end_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    made = Certificate.issue(tmp_path)
+    with relay_process(*SIMULATED, certificate=made) as relay:
+        made.certificate_file.unlink()
+        os.mkfifo(made.certificate_file)
+        relay.process.send_signal(signal.SIGHUP)
+        until(lambda: "signal=SIGHUP" in relay.stderr, "a line in the log")
+        assert relay.stop(deadline_s=15) == 0
+        assert "it cannot be read within 5 s" in relay.stderr
 
 
 def test_sighup_on_plain_http_changes_nothing() -> None:
