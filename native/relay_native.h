@@ -337,7 +337,8 @@ int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t hear
 /* Shuts both directions, and gives what passed since the last time. A leg that was open is watched from now on. */
 void relay_way_shut(relay_way *way, relay_way_counts *counts);
 
-/* Moves the rest for the socket of `leg` to `out`. Returns its length, 0 if there is none, or RELAY_E_ROOM. */
+/* Moves the rest for the socket of `leg` to `out`. Returns its length, 0 if there is none, or RELAY_E_ROOM: `room` is too
+ * small, or another way was stuck since; the pump has room for one rest, so take it before any other call. */
 ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room);
 
 /* Length of the frame that begins at `bytes`, or comes next in the socket of `leg`, head included, whether it is all

@@ -59,8 +59,8 @@ static int put(relay_way *way, int leg, const char *bytes, size_t n) {
     const ssize_t sent = send(way->legs[leg].fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
     const size_t taken = sent > 0 ? (size_t)sent : 0;
     if (taken == n) return PASSED;
-    memcpy(way->rest, bytes + taken, n - taken);
-    way->rest_leg = leg, way->rest_bytes = n - taken;
+    memcpy(way->pump->rest, bytes + taken, n - taken);
+    way->pump->rest_of = way, way->rest_leg = leg, way->rest_bytes = n - taken;
     return STUCK;
 }
 
@@ -270,9 +270,9 @@ void relay_way_shut(relay_way *way, relay_way_counts *counts) {
 
 ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room) {
     if (way->rest_bytes == 0 || way->rest_leg != leg) return 0;
-    if (way->rest_bytes > room) return RELAY_E_ROOM;
+    if (way->rest_bytes > room || way->pump->rest_of != way) return RELAY_E_ROOM;
     const size_t n = way->rest_bytes;
-    memcpy(out, way->rest, n);
+    memcpy(out, way->pump->rest, n);
     way->rest_bytes = 0;
     return (ptrdiff_t)n;
 }
@@ -314,6 +314,6 @@ size_t relay_way_out(const relay_way *way, const char **frame) {
 }
 
 int relay_way_send(relay_way *way, const char *bytes, size_t n) {
-    if (n > sizeof way->rest) return RELAY_E_ROOM;
+    if (n > sizeof way->pump->rest) return RELAY_E_ROOM;
     return put(way, RELAY_WAY_UPSTREAM, bytes, n) == STUCK ? stuck(way) : RELAY_NEWS_NONE;
 }

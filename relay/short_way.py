@@ -179,6 +179,8 @@ class ShortWay:
 
     def _take_rest(self, leg: int) -> bytes:
         n = lib.relay_way_rest(self._handle, leg, self._pump.room, READ_BYTES)
+        if n < 0:
+            raise RuntimeError("what was left of a frame is lost")
         return bytes(ffi.buffer(self._pump.room, n))
 
     def _passed(self) -> Passed:

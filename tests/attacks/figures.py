@@ -18,7 +18,7 @@ import trio
 from relay.config import DEFAULTS
 from tests.peers import BINARY, FakeBrowser, FakeUpstream, frame
 from tests.processes import RelayProcess, relay_process
-from tests.server.upstreams import GONE, end_of, listen, memory_bytes, open_browser, open_upstream_server, start
+from tests.server.upstreams import GONE, end_of, listen, memory_bytes, open_browser, open_upstream_server, start, state
 
 MIB = 2**20
 TOO_BIG = frame(BINARY, bytes(DEFAULTS.browser_message_bytes + 1), mask=b"\x01\x02\x03\x04")
@@ -36,16 +36,20 @@ async def sessions(relay: RelayProcess, count: int) -> AsyncIterator[list[FakeBr
 
 
 async def idle(count: int = 1_000) -> None:
-    """What sessions cost in which nothing happens."""
+    """What sessions cost in which nothing happens, not even a pong: nobody reads on the browsers' side."""
+    patient = {"RELAY_SILENCE_DEADLINE_S": "600"}
     async with open_upstream_server() as url:
-        with relay_process("--upstream", url, "--max-sessions", str(count + 10)) as relay:
+        with relay_process("--upstream", url, "--max-sessions", str(count + 10), env=patient) as relay:
+            at_start = memory_bytes(relay)
             async with sessions(relay, 10):
                 before = memory_bytes(relay)
                 async with sessions(relay, count):
                     await trio.sleep(2)
                     total = memory_bytes(relay)
+                    held = (await state(relay))["sessions"]
     each_kib = (total - before) / count / 1024
-    print(f"{count} idle sessions: {total / MIB:.1f} MiB in all, {each_kib:.1f} KiB each")
+    print(f"at start: {at_start / MIB:.1f} MiB")
+    print(f"{held - 10} idle sessions: {total / MIB:.1f} MiB in all, {each_kib:.1f} KiB each")
 
 
 async def close_after_too_big(relay: RelayProcess) -> float:
