@@ -6,6 +6,7 @@ operator's session is part of the value, because a locked client's update is lai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -41,7 +42,8 @@ QUOTE_CHARS = 24
 """So much of the operator's words in a row is a quotation, and no accident."""
 
 MIN_CHARS = 12
-"""A text that is shorter, `"description": "Adds."`, is no secret, and would be found everywhere."""
+"""A text that is shorter, `"description": "Adds."`, is no secret, and would be found everywhere. A name that is shorter
+is found as a word alone."""
 
 _STEP = 8
 _WINDOW = QUOTE_CHARS - _STEP
@@ -51,16 +53,23 @@ class Words:
     """What the operator wrote, so that a text can be searched for it: whole names, and pieces of longer texts."""
 
     def __init__(self, names: Iterable[str] = (), texts: Iterable[str] = ()) -> None:
-        texts = list(texts)
+        texts, names = list(texts), list(names)
         short = (text for text in texts if MIN_CHARS <= len(text) < QUOTE_CHARS)
-        self._names = frozenset(name for name in (*names, *short) if name)
+        self._names = frozenset(name for name in (*names, *short) if len(name) >= MIN_CHARS)
+        self._words = _as_words({name for name in names if 0 < len(name) < MIN_CHARS})
         self._pieces = frozenset(piece for text in texts for piece in _pieces(text))
 
     def are_in(self, text: str) -> bool:
         """Whether `text` has one of the names, or QUOTE_CHARS of a longer text in a row."""
-        if any(name in text for name in self._names):
+        if any(name in text for name in self._names) or self._words.search(text):
             return True
         return any(text[at : at + _WINDOW] in self._pieces for at in range(len(text) - _WINDOW + 1))
+
+
+def _as_words(names: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds one of the names as a word: a tool called `item` is in no `item_id` and no `item.call_id`."""
+    found = "|".join(sorted(map(re.escape, names))) or "(?!)"
+    return re.compile(rf"(?<![\w-])(?<!\w\.)(?:{found})(?![\w-])(?!\.\w)")
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -118,7 +127,9 @@ def _names(tools: list[dict[str, Any]]) -> Iterator[str]:
 
 def _texts(session: Mapping[str, Any], tools: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the prompt, the tools, and what the transcription was told."""
-    yield session.get("instructions") or ""
+    instructions = session.get("instructions") or ""
+    yield instructions
+    yield msgspec.json.encode(instructions).decode()  # so it stands in a quotation, with its lines in one
     for tool in tools:
         yield from _leaves(tool)
     transcription = ((session.get("audio") or {}).get("input") or {}).get("transcription")

@@ -220,6 +220,40 @@ def test_an_error_that_quotes_the_operator_is_told_without_its_words(message: st
     assert heard("error", OPEN, error=error)["error"] == error
 
 
+SHORT = Hearing(
+    Permissions.of(
+        {
+            "tools": [{"type": "function", "name": name} for name in ("item", "end", "get-it", "a.b")],
+            "instructions": 'Be kind.\nBe brief.\nNever swear.\nCall "end" last.',
+        }
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Tool 'item' was not found.",
+        "there is no end",
+        'unknown: "get-it"',
+        "no a.b here",
+        r"Too long: 'Be kind.\nBe brief.\nNever swear.'",
+        r'{"instructions":"Never swear.\nCall \"end\" last."}',
+    ],
+)
+def test_a_short_name_is_found_as_a_word_and_a_prompt_of_short_lines_as_json_writes_it(message: str) -> None:
+    error = {"type": "invalid_request_error", "code": "c", "message": message, "param": None}
+    assert heard("error", SHORT, error=error)["error"]["message"] == ERROR_WITH_QUOTATION
+
+
+def test_a_tool_of_a_common_name_takes_nothing_from_errors_that_do_not_mean_it() -> None:
+    message = (
+        "Cannot send: item.call_id of item_1 is pending, see conversation.item; widget-item and item-2 get it, axb."
+    )
+    error = {"type": "e", "code": "item_delete_invalid_item_id", "message": message, "param": "item.call_id"}
+    assert heard("error", SHORT, error=error)["error"] == error
+
+
 def test_an_error_of_the_clients_own_making_is_told_as_it_is() -> None:
     message = "Error committing input audio buffer: the buffer is too small. Expected at least 100ms of audio."
     error = {"type": "invalid_request_error", "code": "input_audio_buffer_commit_empty", "message": message}
