@@ -74,7 +74,7 @@ def with_profile_defaults(config: Config, given: Container[str]) -> Config:
 
 def check_profile(config: Config, given: Container[str]) -> Iterator[tuple[str, str]]:
     """Find settings of the upstream that are wrong together: the name of one of them, and what is wrong."""
-    yield from _check_tools(config)
+    yield from _check_session(config)
     if not config.upstream and config.profile in NO_URL:
         yield "profile", f"{config.profile} needs its URL (--upstream); {NO_URL[config.profile]}"
     elif config.upstream_kind == "simulator":
@@ -85,7 +85,9 @@ def check_profile(config: Config, given: Container[str]) -> Iterator[tuple[str, 
         yield from _check_turns(config)
 
 
-def _check_tools(config: Config) -> Iterator[tuple[str, str]]:
+def _check_session(config: Config) -> Iterator[tuple[str, str]]:
+    if config.transcription_model == WITHOUT_VAD and config.turn_detection != "none":
+        yield "transcription_model", f'{WITHOUT_VAD} cannot be used with turn detection; say turn_detection = "none"'
     if config.upstream_profile.dialect == "beta" and any(tool["type"] == "mcp" for tool in config.tools.reveal()):
         yield "tools_file", "an upstream that speaks beta knows no MCP servers; leave them out"
 
@@ -136,8 +138,6 @@ def _check_auth(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _check_turns(config: Config) -> Iterator[tuple[str, str]]:
-    if config.transcription_model == WITHOUT_VAD and config.turn_detection != "none":
-        yield "transcription_model", f'{WITHOUT_VAD} cannot be used with turn detection; say turn_detection = "none"'
     profile, silence_ms = config.upstream_profile, config.vad_silence_duration_ms
     low, high = profile.min_silence_ms, profile.max_silence_ms
     if config.turn_detection == "server_vad" and not low <= silence_ms <= high:

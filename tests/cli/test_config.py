@@ -422,11 +422,12 @@ def test_openais_prices_hold_at_openai_at_azure_and_where_the_operator_says_that
 
 def test_captions_by_a_model_that_knows_no_turn_detection_need_it_off() -> None:
     captions = {"transcription_model": "gpt-realtime-whisper"}
-    for detection in ("server_vad", "semantic_vad"):
-        text = refusal(captions, {"RELAY_TURN_DETECTION": detection, "RELAY_UPSTREAM": "wss://voice.example"})
-        assert text.startswith("--transcription-model: gpt-realtime-whisper")
-        assert 'turn_detection = "none"' in text
-    assert load(captions, {"RELAY_TURN_DETECTION": "none", "RELAY_UPSTREAM": "wss://voice.example"})
+    for upstream in ("wss://voice.example", "simulator"):
+        for detection in ("server_vad", "semantic_vad"):
+            text = refusal(captions, {"RELAY_TURN_DETECTION": detection, "RELAY_UPSTREAM": upstream})
+            assert text.startswith("--transcription-model: gpt-realtime-whisper")
+            assert 'turn_detection = "none"' in text
+        assert load(captions, {"RELAY_TURN_DETECTION": "none", "RELAY_UPSTREAM": upstream})
 
 
 def test_without_captions_their_price_does_not_matter() -> None:
