@@ -202,7 +202,8 @@ async def open_rig(
         nursery.cancel_scope.cancel()
     assert browser_stream.closed
     assert all(stream.closed for stream in rig.upstream_streams)
-    assert native_info().live_handles == handles
+    # Fewer is no leak: what earlier tests left to the collector may go meanwhile.
+    assert native_info().live_handles <= handles
     assert len(made.admission.bells) == bells
 
 
