@@ -66,7 +66,7 @@ int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *le
             if (!way) continue;
             *leg = (int)(event & 1);
             *token = way->ends.token;
-            *news = relay_way_serve(way, *leg);
+            *news = way_turn(way, *leg);
             if (*news) return 1;
         }
         if (left_ns <= 0) return 0;

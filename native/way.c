@@ -17,7 +17,7 @@
 
 #include "ws.h"
 
-#define LOOKS 8 /* at one socket before others have their turn */
+#define FRAMES 64 /* from one socket before others have their turn */
 #define COUNT_DIGITS 15 /* below 2^53, as policy wants counts */
 #define FINAL_TEXT (WS_FINAL | RELAY_WS_OP_TEXT)
 #define FINAL_BINARY (WS_FINAL | RELAY_WS_OP_BINARY)
@@ -153,7 +153,7 @@ static int take_delta(relay_way *way, struct frame *frame) {
     way->counts.down_events++;
     way->counts.down_samples += pcm_samples(delta, found.delta_chars);
     if (n == 0) return PASSED;
-    struct frame made;
+    struct frame made = {0};
     read_head(pump->out, (size_t)n, &made);
     sent(way, (made.payload_bytes - RELAY_AUDIO_HEAD_BYTES) / way->ends.sample_bytes, now_ns);
     return put(way, RELAY_WAY_BROWSER, pump->out, (size_t)n);
@@ -170,13 +170,15 @@ static int take_frame(relay_way *way, int leg, char *at, size_t n, struct frame 
     return is_binary ? take_samples(way, frame) : take_report(way, frame);
 }
 
-/* What may pass of `n` bytes passes, up to *passed. */
-static int take_frames(relay_way *way, int leg, char *at, size_t n, size_t *passed) {
+/* What may pass of `n` bytes passes, up to *passed: at most *frames_left. */
+static int take_frames(relay_way *way, int leg, char *at, size_t n, size_t *passed, size_t *frames_left) {
     int outcome = PASSED;
-    while (outcome == PASSED && *passed < n) {
+    while (outcome == PASSED && *passed < n && *frames_left) {
         struct frame frame;
         outcome = take_frame(way, leg, at + *passed, n - *passed, &frame);
-        if (outcome != NOT_MINE && outcome != NOT_WHOLE) *passed += frame.bytes;
+        if (outcome == NOT_MINE || outcome == NOT_WHOLE) break;
+        *passed += frame.bytes;
+        --*frames_left;
     }
     return outcome;
 }
@@ -188,7 +190,7 @@ static int look(relay_way *way, int leg, int *is_drained) {
     *is_drained = n < PUMP_READ_BYTES;
     if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? NOT_WHOLE : NOT_MINE;
     size_t passed = 0;
-    const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed);
+    const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);
     if (passed) recv(fd, NULL, passed, MSG_TRUNC | MSG_DONTWAIT);
     return outcome;
 }
@@ -215,19 +217,19 @@ static int has_bytes(int fd) {
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
+/* A frame that is not whole at the end of all that is there: the socket says so when more comes. At the end of a full
+ * look the rest of it may be there already, and the next look begins with it. */
 static int serve_open(relay_way *way, int leg) {
-    int is_drained = 0;
-    for (int looks = 0; !is_drained; looks++) {
-        if (looks == LOOKS) {
-            pump_again(way, leg);
-            return RELAY_NEWS_NONE;
-        }
+    for (int is_drained = 0; !is_drained;) {
         switch (look(way, leg, &is_drained)) {
             case NOT_MINE: return careful(way, leg);
             case STUCK: return stuck(way);
             case TO_ENCRYPT: return RELAY_NEWS_ENCRYPT;
-            case NOT_WHOLE: return RELAY_NEWS_NONE; /* the socket says so when more comes */
             default: break;
+        }
+        if (way->frames_left == 0) {
+            pump_again(way, leg);
+            break;
         }
     }
     return RELAY_NEWS_NONE;
@@ -242,11 +244,16 @@ int relay_way_serve(relay_way *way, int leg) {
     }
 }
 
+int way_turn(relay_way *way, int leg) {
+    way->frames_left = FRAMES;
+    return relay_way_serve(way, leg);
+}
+
 /* ---- what Python says ---- */
 
 static int set_state(relay_way *way, int leg, int state) {
     way->legs[leg].state = way->rest_bytes ? WAY_WATCHED : state;
-    return relay_way_serve(way, leg);
+    return way_turn(way, leg);
 }
 
 int relay_way_watch(relay_way *way, int leg) { return set_state(way, leg, WAY_WATCHED); }
@@ -299,10 +306,10 @@ ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room) {
 }
 
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news) {
-    size_t passed = 0;
+    size_t passed = 0, frames = n;
     *news = RELAY_NEWS_NONE;
     if (way->legs[RELAY_WAY_UPSTREAM].state != WAY_OPEN) return 0;
-    const int outcome = take_frames(way, RELAY_WAY_UPSTREAM, plain, n, &passed);
+    const int outcome = take_frames(way, RELAY_WAY_UPSTREAM, plain, n, &passed, &frames);
     if (outcome == NOT_MINE) *news = careful(way, RELAY_WAY_UPSTREAM);
     if (outcome == STUCK) *news = stuck(way);
     return passed;

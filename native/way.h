@@ -22,6 +22,7 @@ struct relay_way {
     struct way_leg legs[2];
     relay_way_item item;
     relay_way_counts counts;
+    size_t frames_left;  /* of this turn */
     int64_t heard_at_ns; /* when the browser will have played all, by relay_now_ns() */
     size_t rest_bytes;   /* of the pump's `rest`, which is for the socket of rest_leg */
     int rest_leg;
@@ -39,6 +40,9 @@ struct relay_pump {
 
 /* Four bytes that nobody can foretell, from the kernel; NULL if it has none to give now. They are used once. */
 const char *pump_key(relay_pump *pump);
+
+/* Serves a leg for one turn, which has a bound: a peer that floods does not keep the others waiting. */
+int way_turn(relay_way *way, int leg);
 
 /* Has the leg's socket announced again, if something is in it. */
 void pump_again(relay_way *way, int leg);

@@ -114,7 +114,7 @@ class Session:
         self._limit_due_s = float("inf")
         self._short_way: ShortWay | None = None
         self._nothing_up = self._nothing_down = False
-        self._is_stuck = False
+        self._is_stuck_up = self._is_stuck_down = False
 
     async def run(self) -> RelayError:
         """Run the session to its end, close both legs, and return the reason. Always a checkpoint."""
@@ -202,9 +202,9 @@ class Session:
             event = self._uplink.pop()
             if event is not None:
                 await self._leg.send(event)
-            elif self._is_stuck:
+            elif self._is_stuck_up:
+                self._is_stuck_up = False  # first: the way opens at the end of the flush, and may get stuck again
                 await self._leg.flush()
-                self._is_stuck = False
             else:
                 self._nothing_up = True
                 self._rest()
@@ -268,6 +268,10 @@ class Session:
 
     async def _speak_next(self) -> None:
         """Write what is most urgent; if nothing is, wait for it."""
+        if self._is_stuck_down:
+            self._is_stuck_down = False
+            await self._browser.flush()
+            return
         if self._browser.has_text:
             await self._browser.send_text()
             return
@@ -350,7 +354,7 @@ class Session:
 
     def stuck(self) -> None:
         """Have the writers of both legs write what is left of a frame."""
-        self._is_stuck = True
+        self._is_stuck_up = self._is_stuck_down = True
         self._to_upstream.ring()
         self._to_browser.ring()
 

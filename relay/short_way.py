@@ -13,7 +13,6 @@ other language's is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from relay import wire
@@ -56,12 +55,8 @@ def open_short_way(
         return None
     way = ShortWay(pump, owner, cast(tuple[WayStream, WayStream], streams), path)
     for leg, socket in ((BROWSER, browser), (UPSTREAM, upstream)):
-        cast(WayStream, socket.stream).join(way, leg, _between(socket))
+        cast(WayStream, socket.stream).join(way, leg, socket)
     return way
-
-
-def _between(socket: wire.WebSocket) -> Callable[[], bool]:
-    return lambda: socket.is_between_messages
 
 
 class ShortWay:
@@ -83,7 +78,7 @@ class ShortWay:
 
     def rest(self) -> None:
         """Nothing more is to be done for the moment: open what may be open."""
-        if not self._handle or any(stream.is_writing or stream.rest for stream in self._streams):
+        if not self._handle or not all(stream.may_pass for stream in self._streams):
             return
         browser, upstream = self._streams
         if upstream.is_parked and not self._is_open[UPSTREAM]:
@@ -112,12 +107,19 @@ class ShortWay:
         self._was_open = False
         self._is_open = [False, False]
         lib.relay_way_shut(self._handle, self._counts)
+        if self._counts.up_bytes or self._counts.played_samples:
+            self._streams[BROWSER].heard()
+        if self._counts.down_events:
+            self._streams[UPSTREAM].heard()
         self._owner.passed(self._passed())
 
     def collect(self) -> None:
-        """Bring the accounts of the session up to date."""
-        self.shut()
-        self.rest()
+        """Bring the accounts of the session up to date, for the pump."""
+        try:
+            self.shut()
+            self.rest()
+        except Exception as error:
+            self._owner.broken(error)
 
     def hear(self, leg: int, news: int) -> None:
         """Take what the C side has to say, for the pump, whom no fault of one session may reach."""
@@ -147,12 +149,14 @@ class ShortWay:
         """End the short way; the streams go on without it. Idempotent."""
         if not self._handle:
             return
-        self.shut()
-        self._pump.leave(self._name)
-        lib.relay_way_free(self._handle)
-        self._handle = ffi.NULL
-        for stream in self._streams:
-            stream.leave()
+        try:
+            self.shut()
+        finally:
+            self._pump.leave(self._name)
+            lib.relay_way_free(self._handle)
+            self._handle = ffi.NULL
+            for stream in self._streams:
+                stream.leave()
 
     def _take(self, leg: int, news: int) -> None:
         while news == lib.RELAY_NEWS_ENCRYPT:

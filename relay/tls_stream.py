@@ -28,6 +28,12 @@ class TlsStream(trio.abc.Stream):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._has_ended = False
+        self._error: ssl.SSLError | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing can be read any more, for what the peer said or for what is wrong with it."""
+        return self._has_ended
 
     @property
     def tcp(self) -> trio.SocketStream:
@@ -50,7 +56,7 @@ class TlsStream(trio.abc.Stream):
                 return
 
     def decrypt(self, data: bytes) -> bytes:
-        """Return what `data` from the socket makes readable, which may be nothing. Raises ssl.SSLError."""
+        """Return what `data` from the socket makes readable, which may be nothing. The reader is told what is wrong."""
         self._incoming.write(data)
         pieces = []
         while not self._has_ended:
@@ -60,6 +66,8 @@ class TlsStream(trio.abc.Stream):
                 break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 piece = b""
+            except ssl.SSLError as error:
+                self._error, piece = error, b""
             self._has_ended = not piece
             pieces.append(piece)
         return b"".join(pieces)
@@ -74,15 +82,14 @@ class TlsStream(trio.abc.Stream):
         """Read; at most as much as one read of the socket gave. b"" is the end. Raises BrokenResourceError."""
         if self._has_ended:
             await trio.lowlevel.checkpoint()
-            return b""
-        while True:
+        while not self._has_ended:
             data = await self._stream.receive_some(READ_BYTES)
-            try:
-                plain = self.decrypt(bytes(data))
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError from error
-            if plain or self._has_ended or not data:
+            plain = self.decrypt(bytes(data))
+            if plain or not data:
                 return plain
+        if self._error is not None:
+            raise trio.BrokenResourceError from self._error
+        return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and write."""

@@ -8,8 +8,6 @@ way first, so that a socket has one writer, and writes first what the C side cou
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import trio
@@ -49,6 +47,21 @@ class Way(Protocol):
         """Let pass what may of decrypted bytes; return how many did."""
 
 
+class Socket(Protocol):
+    """What a stream asks of the WebSocket above it."""
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether all that was read has been given out, and no message is half here."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may still be written."""
+
+    def heard(self) -> None:
+        """Something came from the peer."""
+
+
 def with_short_way(stream: trio.abc.Stream) -> trio.abc.Stream:
     """Return the stream as one that can take the short way, if it can."""
     if isinstance(stream, TlsStream):
@@ -63,21 +76,36 @@ class WayStream(trio.abc.HalfCloseableStream):
         self._tcp = stream
         self._way: Way | None = None
         self._leg = 0
-        self._is_between: Callable[[], bool] = bool
+        self._above: Socket | None = None
         self._frame_left = 0
         self._news = trio.Event()
         self.rest = b""
-        self.is_parked = False
-        self.is_writing = False
+        self._is_parked = False
+        self._is_writing = False
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the reader waits, and nothing has come for it. Once it is woken, the next word is its own."""
+        return self._is_parked and not self._news.is_set()
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether nobody writes, nothing is left to write, and nobody has said goodbye."""
+        return not self._is_writing and not self.rest and self._above is not None and self._above.is_open
 
     @property
     def socket(self) -> trio.socket.SocketType:
         """The socket."""
         return self._tcp.socket
 
-    def join(self, way: Way, leg: int, is_between: Callable[[], bool]) -> None:
-        """Be part of a way. `is_between` says whether the reader stands between two messages."""
-        self._way, self._leg, self._is_between = way, leg, is_between
+    def join(self, way: Way, leg: int, above: Socket) -> None:
+        """Be part of a way, under this WebSocket."""
+        self._way, self._leg, self._above = way, leg, above
+
+    def heard(self) -> None:
+        """Something came from the peer, and took the short way."""
+        if self._above is not None:
+            self._above.heard()
 
     def leave(self) -> None:
         """There is no way any more; the reader goes on by itself."""
@@ -90,7 +118,7 @@ class WayStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read as ever; between two messages, wait first for what does not take the short way, and read just that."""
-        if self._way is not None and self._frame_left == 0 and self._is_between():
+        if self._way is not None and self._frame_left == 0 and self._above and self._above.is_between_messages:
             await self._park(self._way)
         limit = min(max_bytes or self._frame_left, self._frame_left) or max_bytes
         data = await self._read(limit)
@@ -99,7 +127,7 @@ class WayStream(trio.abc.HalfCloseableStream):
 
     async def _park(self, way: Way) -> None:
         self._news = trio.Event()
-        self.is_parked = True
+        self._is_parked = True
         try:
             way.rest()
             for _ in range(PATIENCE):
@@ -110,7 +138,7 @@ class WayStream(trio.abc.HalfCloseableStream):
                 self._watch(way)
             await self._news.wait()
         finally:
-            self.is_parked = False
+            self._is_parked = False
             way.shut()
         self._frame_left = self._next_bytes(way)
 
@@ -131,13 +159,13 @@ class WayStream(trio.abc.HalfCloseableStream):
         """Write, after what the short way left."""
         if self._way is not None:
             self._way.shut()
-        self.is_writing = True
+        self._is_writing = True
         try:
             rest, self.rest = self.rest, b""
             written = self._written(data)
             await self._tcp.send_all(rest + written if rest else written)
         finally:
-            self.is_writing = False
+            self._is_writing = False
         if self._way is not None:
             self._way.rest()
 
@@ -171,14 +199,14 @@ class TlsWayStream(WayStream):
     def hear(self, way: Way) -> None:
         """Let through what may pass of what is here and in the socket, up to what is for the reader."""
         self._let_through(way)
-        while not self._news.is_set() and (data := way.receive()) is not None:
-            try:
-                self._plain += self._tls.decrypt(data)
-            except ssl.SSLError:
-                data = b""  # the reader will find it as well
+        while way.is_open(self._leg) and (data := way.receive()) is not None:
+            self._plain += self._tls.decrypt(data)
             self._let_through(way)
-            if not data:
+            if not data or self._tls.has_ended:
                 self._news.set()
+                return
+        if self._plain and not way.is_open(self._leg):
+            self._news.set()  # the socket, which is empty, would not say so
 
     def encrypt(self, frame: Any) -> bytes:
         """Return a frame of the short way as it goes into the socket."""

@@ -147,6 +147,15 @@ class WebSocket:
         """Whether all that was read has been given out, and no message is half here."""
         return self._error is None and self._frames.is_between_messages
 
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has said goodbye, and nothing has failed."""
+        return self._error is None and not self._close_sent and not self._pipe_broken
+
+    def heard(self) -> None:
+        """Something came from the peer another way: it is not silent."""
+        self._silence.heard()
+
     async def receive(self) -> str | bytes:
         """The next whole message: str if text, bytes if binary. Answers pings meanwhile.
 
@@ -459,6 +468,8 @@ class _Silence:
 
     def heard(self) -> None:
         self._before_s = 0.0
+        if self._listening_since_s is not None:
+            self._listening_since_s = trio.current_time()
 
     def seconds(self) -> float:
         if self._listening_since_s is None:

@@ -131,8 +131,11 @@ class Conversation:
         return decision
 
     def spoken(self, now_s: float) -> SpokenItem | None:
-        """The item whose audio may go straight to the browser: announced, not cut, and nothing waits before it."""
-        item = self._playout.spoken
+        """The item whose audio may go straight to the browser: announced, not cut, and nothing waits before it.
+
+        While the answer to a flush is awaited, a report that the browser plays what came after it settles the flush.
+        """
+        item = None if self._flushes else self._playout.spoken
         if item is None or item.sent_samples == 0 or item.flushed or item.response_id in self._interrupted:
             return None
         unheard_s = self._playout.busy_s(now_s)
