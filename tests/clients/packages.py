@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,13 +99,14 @@ def _talk(command: list[str], job: Job, extra: Mapping[str, str]) -> Events:
     with tempfile.NamedTemporaryFile("w", prefix="relay-job-", suffix=".json") as file:
         json.dump(asdict(job), file)
         file.flush()
+        env = {**clean_environment(), **extra}
         talk = subprocess.Popen(
-            [*command, file.name], stdout=PIPE, stderr=PIPE, env={**clean_environment(), **extra}, text=True
+            [*command, file.name], stdout=PIPE, stderr=PIPE, env=env, text=True, start_new_session=True
         )
         try:
             output, errors = talk.communicate(timeout=TALK_DEADLINE_S)
         except subprocess.TimeoutExpired:
-            talk.kill()
+            os.killpg(talk.pid, signal.SIGKILL)  # node is started by a program that waits for it
             output, errors = talk.communicate()
     tail = "\n".join(line[:300] for line in output.splitlines()[-10:])
     assert talk.returncode == 0, f"exit code {talk.returncode}: {errors[-4_000:]}\nafter:\n{tail}"

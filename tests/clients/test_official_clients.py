@@ -99,7 +99,8 @@ TALKS = [
 ]
 """Each client at OpenAI, and GA and beta clients at upstreams that speak beta (qwen, speaches) or a GA of their own.
 
-At `openai` each client's key is a ticket, at the others any key will do; at `tls` relay serves wss.
+At `openai` each client's key is a ticket, as a bearer or in a subprotocol (beta-js), at the others any key will do; at
+`tls` relay serves wss.
 """
 
 every_talk = pytest.mark.parametrize("talk", TALKS, ids="-at-".join)
