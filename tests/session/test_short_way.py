@@ -111,7 +111,7 @@ async def open_road(config: Config | None = None, *, short_way: bool = True) -> 
         yield road[0]
         nursery.cancel_scope.cancel()
     assert pump.count == 0
-    assert native_info().live_handles == handles
+    assert native_info().live_handles <= handles  # fewer if the garbage of an earlier test went meanwhile
 
 
 async def _begin(road: Road) -> None:
