@@ -96,6 +96,12 @@ class Http1Only(H11Protocol):
         if any(name == b"upgrade" for name, _ in event.headers) and self.connection.trailing_data[0]:
             await self._refuse(400, "bytes behind an upgrade request")
 
+    async def handle(self, event: Event) -> None:
+        """Take what was read. Behind an upgrade request nothing may come: the session reads for itself (detach.py)."""
+        if isinstance(event, RawData) and event.data and isinstance(self.stream, ws_stream.WSStream):
+            raise ConnectionRefused("bytes before the 101")
+        await super().handle(event)
+
     async def _create_stream(self, request: h11.Request) -> None:
         await super()._create_stream(request)
         if isinstance(self.stream, ws_stream.WSStream) and self.stream.closed:

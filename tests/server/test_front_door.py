@@ -203,6 +203,26 @@ def test_bytes_behind_the_upgrade_request_end_one_connection_and_not_the_server(
     assert "Traceback" not in relay.stderr
 
 
+def test_bytes_that_come_before_the_101_end_one_connection_and_give_its_place_back() -> None:
+    with relay_process("--upstream", "simulator", "--max-sessions", "200") as relay:
+        for attempt in range(150):
+            with relay.connect() as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.sendall(upgrade(relay, own_origin(relay)))
+                spin(attempt % 30 / 5_000)  # at every moment of a handshake
+                connection.sendall(b"\x81\x80")
+                spin(0.001)
+        assert is_alive(relay)
+        assert relay.stop() == 0
+        assert "Traceback" not in relay.stderr
+
+
+def spin(seconds: float) -> None:
+    ends_at = time.perf_counter() + seconds
+    while time.perf_counter() < ends_at:
+        pass
+
+
 @pytest.mark.parametrize(
     "broken",
     [(b"-Version: 13", b"-Version: 12"), (b"Sec-WebSocket-Key", b"X-Key"), (b"HTTP/1.1", b"HTTP/1.0")],
