@@ -74,9 +74,9 @@ def upstream(*, tls: bool) -> Iterator[tuple[Load, Path | None, Path]]:
             yield load, folder / "authority.pem", folder
 
 
-def direct(load: Load, sessions: int) -> Result:
-    """The load without a relay."""
-    with load.open(sessions, None, "json") as talking:
+def direct(sessions: int) -> Result:
+    """The load without a relay, and without TLS."""
+    with Load.listen() as load, load.open(sessions, None, "json") as talking:
         talking.run(WARM_UP_S / 2)
         return talking.run(SPAN_S / 2)
 
@@ -101,7 +101,7 @@ def compare(contenders: Sequence[Contender], sessions: int, rounds: int, *, tls:
     with upstream(tls=tls) as (load, authority, folder):
         for _ in range(rounds):
             shuffle.shuffle(order)
-            base = direct(load, sessions)
+            base = direct(sessions)
             for contender in order:
                 costs[contender.name].append(cost(contender, load, authority, folder, sessions, base))
     return costs
@@ -134,7 +134,7 @@ def largest(contender: Contender, *, tls: bool = False) -> int:
 
     def holds(sessions: int) -> bool:
         with upstream(tls=tls) as (load, authority, folder):
-            one = cost(contender, load, authority, folder, sessions, direct(load, sessions))
+            one = cost(contender, load, authority, folder, sessions, direct(sessions))
             print(f"  {contender.name}: {sessions} sessions, p99 {one.added_p99_ms:.2f} ms, lost {one.lost}")
             return one.added_p99_ms < MOST_ADDED_P99_MS and one.lost == 0
 
