@@ -191,7 +191,7 @@ static int look(relay_way *way, int leg, int *is_drained) {
     if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? NOT_WHOLE : NOT_MINE;
     size_t passed = 0;
     const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);
-    if (passed) recv(fd, NULL, passed, MSG_TRUNC | MSG_DONTWAIT);
+    if (passed) recv(fd, way->pump->in, passed, MSG_TRUNC | MSG_DONTWAIT); /* TCP drops them: nothing is written */
     return outcome;
 }
 
