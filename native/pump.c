@@ -3,9 +3,9 @@
  * Edges, not levels: a socket that is readable while its direction is shut says so once, and not again and again until
  * Python has read it. What an edge might have announced is looked at when a direction opens, so none is missed.
  *
- * One wait serves many sessions. Whoever calls is a task of an event loop to which each turn costs ten times what a frame
- * does; so relay_pump_next() goes on waiting until `until_ns`, with the frames served at the moment they come, and
- * returns early only with news.
+ * One wait serves many sessions. Whoever calls is an event loop to which each turn costs ten times what a frame does; so
+ * relay_pump_next() waits in its place, with the frames served at the moment they come, and returns early only with
+ * news, or when the loop's own descriptor, which is among those that are waited for, says that somebody else is ready.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -16,6 +16,11 @@
 #include <unistd.h>
 
 #include "way.h"
+
+/* What an event says that is no way's address with a leg: a way that was freed meanwhile, the loop's descriptor. */
+enum { GONE = 0, LOOP = 1 };
+
+#define LONGEST_MS 60000 /* of one wait: then whoever waits looks at the time again */
 
 int64_t relay_now_ns(void) {
     struct timespec now;
@@ -40,6 +45,11 @@ void relay_pump_free(relay_pump *pump) {
 
 int relay_pump_fd(const relay_pump *pump) { return pump->epoll; }
 
+int relay_pump_wait_for(relay_pump *pump, int fd) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = LOOP};
+    return epoll_ctl(pump->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
 const char *pump_key(relay_pump *pump) {
     if (pump->keys_left == 0) {
         if (getrandom(pump->keys, sizeof pump->keys, GRND_NONBLOCK) != (ssize_t)sizeof pump->keys) return NULL;
@@ -49,29 +59,44 @@ const char *pump_key(relay_pump *pump) {
     return pump->keys + pump->keys_left;
 }
 
-/* Waits for at most `wait_ns`, rounded up to a millisecond, and notes who is ready. */
-static void wait_ready(relay_pump *pump, int64_t wait_ns) {
+/* Waits for at most `wait_ns`, rounded up to a millisecond, and notes who is ready. Returns 0 for a signal, which the
+ * loop wants to know of. */
+static int wait_ready(relay_pump *pump, int64_t wait_ns) {
     struct epoll_event ready[PUMP_EVENTS];
-    const int n = epoll_wait(pump->epoll, ready, PUMP_EVENTS, (int)((wait_ns + 999999) / 1000000));
+    const int64_t wait_ms = (wait_ns + 999999) / 1000000;
+    const int n = epoll_wait(pump->epoll, ready, PUMP_EVENTS, (int)(wait_ms < LONGEST_MS ? wait_ms : LONGEST_MS));
     pump->next = 0;
-    pump->count = n > 0 ? n : 0; /* interrupted is as good as nobody ready: the caller comes again */
+    pump->count = n > 0 ? n : 0;
     for (int i = 0; i < pump->count; i++) pump->events[i] = ready[i].data.u64;
+    return n >= 0;
+}
+
+/* Serves those that are ready, up to the first news. Returns RELAY_PUMP_NEWS, _LOOP, or _TIME if it was neither. */
+static int serve_ready(relay_pump *pump, uint64_t *token, int *leg, int *news) {
+    while (pump->next < pump->count) {
+        const uint64_t event = pump->events[pump->next++];
+        if (event == LOOP) pump->loop_is_ready = 1;
+        if (event == GONE || event == LOOP) continue;
+        relay_way *const way = (relay_way *)(uintptr_t)(event & ~(uint64_t)1);
+        *leg = (int)(event & 1);
+        *token = way->ends.token;
+        *news = way_turn(way, *leg);
+        if (*news) return RELAY_PUMP_NEWS;
+    }
+    return pump->loop_is_ready ? RELAY_PUMP_LOOP : RELAY_PUMP_TIME;
 }
 
 int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *leg, int *news) {
-    for (int64_t left_ns = 1;;) {
-        while (pump->next < pump->count) {
-            const uint64_t event = pump->events[pump->next++];
-            relay_way *const way = (relay_way *)(uintptr_t)(event & ~(uint64_t)1);
-            if (!way) continue;
-            *leg = (int)(event & 1);
-            *token = way->ends.token;
-            *news = way_turn(way, *leg);
-            if (*news) return 1;
+    for (int is_last = 0;;) {
+        const int found = serve_ready(pump, token, leg, news);
+        if (found == RELAY_PUMP_NEWS) return found;
+        if (found == RELAY_PUMP_LOOP || is_last) {
+            pump->loop_is_ready = 0;
+            return found;
         }
-        if (left_ns <= 0) return 0;
-        left_ns = until_ns - relay_now_ns();
-        wait_ready(pump, left_ns > 0 ? left_ns : 0);
+        const int64_t left_ns = until_ns - relay_now_ns();
+        is_last = left_ns <= 0;
+        if (!wait_ready(pump, is_last ? 0 : left_ns)) return RELAY_PUMP_LOOP;
     }
 }
 
@@ -102,6 +127,6 @@ void relay_way_free(relay_way *way) {
     relay_pump *const pump = way->pump;
     for (int leg = 0; leg < 2; leg++) epoll_ctl(pump->epoll, EPOLL_CTL_DEL, way->legs[leg].fd, NULL);
     for (int i = pump->next; i < pump->count; i++)
-        if ((relay_way *)(uintptr_t)(pump->events[i] & ~(uint64_t)1) == way) pump->events[i] = 0;
+        if ((relay_way *)(uintptr_t)(pump->events[i] & ~(uint64_t)1) == way) pump->events[i] = GONE;
     free(way);
 }

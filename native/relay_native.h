@@ -302,7 +302,7 @@ typedef struct {
     uint64_t sent_samples; /* to the browser so far, at its rate */
 } relay_way_item;
 
-/* What passed since both were last shut. */
+/* What passed since it was last asked for. */
 typedef struct {
     uint64_t up_bytes, up_events;       /* of samples from the browser; append events to the upstream */
     uint64_t down_events, down_samples; /* deltas from the upstream, and samples in them, at its rate */
@@ -319,8 +319,18 @@ relay_pump *relay_pump_new(void);
 void relay_pump_free(relay_pump *pump);
 int relay_pump_fd(const relay_pump *pump);
 
+/* Wait for the caller's event loop as well: `fd` is readable when it has something to do, as that of an epoll is. It
+ * belongs to the caller, and lives longer. Returns 0, or -1 if it cannot be waited for. */
+int relay_pump_wait_for(relay_pump *pump, int fd);
+
+/* Why a wait came to its end. */
+#define RELAY_PUMP_TIME 0 /* the time is over */
+#define RELAY_PUMP_NEWS 1 /* a way has something to say */
+#define RELAY_PUMP_LOOP 2 /* the loop has something to do, or a signal came */
+
 /* Serves whoever is ready, and waits for more until `until_ns` (a time of relay_now_ns()) or a millisecond longer; with
- * a time that has passed it does not wait. Returns 1 as soon as there is news, 0 when the time is over. */
+ * a time that has passed it serves who is ready now. Returns RELAY_PUMP_*: at NEWS, what there is is in the last three,
+ * and the next call goes on where this one stopped. */
 int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *leg, int *news);
 
 /* NULL: no memory, or the descriptors cannot be waited for. Freed before the descriptors are closed; NULL is allowed. */
@@ -334,7 +344,8 @@ int relay_way_watch(relay_way *way, int leg);
 int relay_way_open_up(relay_way *way);
 int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns);
 
-/* Shuts both directions, and gives what passed since the last time. A leg that was open is watched from now on. */
+/* Gives what passed since the last time. Shutting both directions does the same; a leg that was open is watched then. */
+void relay_way_count(relay_way *way, relay_way_counts *counts);
 void relay_way_shut(relay_way *way, relay_way_counts *counts);
 
 /* Moves the rest for the socket of `leg` to `out`. Returns its length, 0 if there is none, or RELAY_E_ROOM: `room` is too
@@ -349,7 +360,8 @@ ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
 /* With TLS. At DECRYPT: receive what is in the upstream's socket (bytes, 0 at its end, -1 if there is nothing), and give
  * what it says, with what was left before, to relay_way_hear(), which returns how much of it took the short way; *news
  * is NONE, CAREFUL or STUCK. At ENCRYPT: the frame is valid until the next call; relay_way_send() writes what became of
- * it, and returns NONE, STUCK, or RELAY_E_ROOM for more than RELAY_WAY_REST_BYTES. */
+ * it, and returns NONE, STUCK, or RELAY_E_ROOM for more than RELAY_WAY_REST_BYTES; then relay_way_serve() goes on with
+ * the leg that the frame came from. */
 ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room);
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
 size_t relay_way_out(const relay_way *way, const char **frame);

@@ -191,6 +191,7 @@ static int look(relay_way *way, int leg, int *is_drained) {
     if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? NOT_WHOLE : NOT_MINE;
     size_t passed = 0;
     const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);
+    way->is_done = *is_drained && passed == (size_t)n;
     if (passed) recv(fd, way->pump->in, passed, MSG_TRUNC | MSG_DONTWAIT); /* TCP drops them: nothing is written */
     return outcome;
 }
@@ -235,7 +236,7 @@ static int serve_open(relay_way *way, int leg) {
     return RELAY_NEWS_NONE;
 }
 
-int relay_way_serve(relay_way *way, int leg) {
+static int serve(relay_way *way, int leg) {
     switch (way->legs[leg].state) {
         case WAY_WATCHED: return has_bytes(way->legs[leg].fd) ? careful(way, leg) : RELAY_NEWS_NONE;
         case WAY_OPEN:
@@ -246,8 +247,10 @@ int relay_way_serve(relay_way *way, int leg) {
 
 int way_turn(relay_way *way, int leg) {
     way->frames_left = FRAMES;
-    return relay_way_serve(way, leg);
+    return serve(way, leg);
 }
+
+int relay_way_serve(relay_way *way, int leg) { return way->is_done ? RELAY_NEWS_NONE : serve(way, leg); }
 
 /* ---- what Python says ---- */
 
@@ -269,6 +272,10 @@ int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t hear
 void relay_way_shut(relay_way *way, relay_way_counts *counts) {
     for (int leg = 0; leg < 2; leg++)
         if (way->legs[leg].state == WAY_OPEN) way->legs[leg].state = WAY_WATCHED;
+    relay_way_count(way, counts);
+}
+
+void relay_way_count(relay_way *way, relay_way_counts *counts) {
     *counts = way->counts;
     counts->sent_samples = way->item.sent_samples;
     counts->heard_in_ns = way->heard_at_ns - relay_now_ns();

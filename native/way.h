@@ -23,6 +23,7 @@ struct relay_way {
     relay_way_item item;
     relay_way_counts counts;
     size_t frames_left;  /* of this turn */
+    int is_done;         /* the last look at a socket left nothing in it */
     int64_t heard_at_ns; /* when the browser will have played all, by relay_now_ns() */
     size_t rest_bytes;   /* of the pump's `rest`, which is for the socket of rest_leg */
     int rest_leg;
@@ -31,8 +32,8 @@ struct relay_way {
 /* Its buffers are shared by all its ways, for only one of them works at a time, and a rest is taken at once: 24 KiB in
  * each way would be a quarter of what a session costs. */
 struct relay_pump {
-    int epoll, next, count;
-    uint64_t events[PUMP_EVENTS]; /* a way's address with the leg in its lowest bit; 0 if it was freed meanwhile */
+    int epoll, next, count, loop_is_ready;
+    uint64_t events[PUMP_EVENTS]; /* a way's address with the leg in its lowest bit, or one of pump.c's own */
     size_t keys_left, out_bytes;  /* of `out`: a frame that Python encrypts */
     const relay_way *rest_of; /* whose rest that is */
     char keys[PUMP_KEY_BYTES], in[PUMP_READ_BYTES], out[PUMP_OUT_BYTES], rest[RELAY_WAY_REST_BYTES];

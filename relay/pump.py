@@ -1,55 +1,71 @@
 """The pump: one wait for the sockets of all sessions that take the short way (short_way.py, native/pump.c).
 
-A turn of Trio's loop costs ten times what a frame of audio does. So the pump lingers: after it has served what was
-ready it waits for more, up to LINGER_S, inside C and without the GIL. All other tasks come that much later, so it
-lingers only if Trio had nothing to do when the frames came.
+Theory of operation. A turn of Trio's loop costs ten times what a frame of audio does. So frames are served where no
+turn is needed: when Trio has nothing to run and is about to wait for its sockets, the pump waits in its place, inside C
+and without the GIL, for the sockets of the short ways and for the descriptor that Trio itself waits for. Frames are
+passed on as they come. As soon as Trio's descriptor is readable, its next deadline is due, or a frame turns up that
+somebody has to see, the wait is over and Trio goes on as ever: nobody waits longer than without a pump.
+
+Trio calls `before_io_wait` of an instrument at that moment, and says how long it would wait. It would still do so
+afterwards; so if a task was woken or a deadline is due, the pump rings its bell, a descriptor that its task waits for,
+and Trio's own wait is over at once.
+
+Trio does not tell its descriptor. Linux does: /proc/self/fdinfo lists what each epoll watches, and Trio's watches the
+bell. Where /proc says nothing the pump's task serves the frames, a turn of the loop for each wake-up.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from contextlib import suppress
+from heapq import heappop, heappush
+from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
 import trio
 
 from relay._native import ffi, lib
+from relay.log import get_logger
 
-LINGER_S: Final = 0.001
-COLLECT_S: Final = 0.1
+log = get_logger(__name__)
+
+TICK_S: Final = 0.01
+"""How long an account that is due waits for others: a turn of the loop follows, and serves them all."""
+
 READ_BYTES: Final = 65_536
+FDINFO: Final = Path("/proc/self/fdinfo")
 
 
 class Passenger(Protocol):
     """What the pump asks of the short way of a session. None of these raises."""
 
-    def hear(self, leg: int, news: int) -> None:
-        """Take what the C side has to say of a leg."""
+    def hear(self, leg: int, news: int) -> bool:
+        """Take what the C side has to say of a leg; return whether that may have woken a task."""
+
+    @property
+    def collect_s(self) -> float:
+        """How often its accounts are to be brought up to date."""
 
     def collect(self) -> None:
         """Bring the accounts of the session up to date."""
 
 
-class _Idle(trio.abc.Instrument):
-    """Whether Trio had nothing to do before the wait that it comes from."""
-
-    def __init__(self) -> None:
-        self.was_idle = True
-
-    def before_io_wait(self, timeout: float) -> None:
-        self.was_idle = timeout > 0
-
-
-class Pump:
+class Pump(trio.abc.Instrument):
     """The short ways of the process. `run` is its task."""
 
-    def __init__(self) -> None:
+    def __init__(self, fdinfo: Path = FDINFO) -> None:
         handle = lib.relay_pump_new()
         if not handle:
             raise MemoryError("no memory, or no file descriptor, for the audio of sessions")
         self.handle = ffi.gc(handle, lib.relay_pump_free)
         self.room: Any = ffi.new("char[]", READ_BYTES)
+        self._fdinfo = fdinfo
+        self._bell = -1
+        self._found = ffi.new("uint64_t *"), ffi.new("int *"), ffi.new("int *")
         self._passengers: dict[int, Passenger] = {}
         self._names = 0
-        self._collect_at_s = 0.0
+        self._due: list[tuple[float, int]] = []  # a heap: when whose accounts are due
 
     @property
     def count(self) -> int:
@@ -60,6 +76,7 @@ class Pump:
         """Take one in; return its name, which no other had."""
         self._names += 1
         self._passengers[self._names] = passenger
+        heappush(self._due, (trio.current_time() + passenger.collect_s, self._names))
         return self._names
 
     def leave(self, name: int) -> None:
@@ -68,25 +85,81 @@ class Pump:
 
     async def run(self) -> NoReturn:
         """Serve them for ever."""
-        idle = _Idle()
-        token, leg, news = ffi.new("uint64_t *"), ffi.new("int *"), ffi.new("int *")
-        fd, linger_ns = lib.relay_pump_fd(self.handle), round(LINGER_S * 1e9)
-        trio.lowlevel.add_instrument(idle)
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            loop_fd = await _loop_fd(self._bell, self._fdinfo)
+            if loop_fd is not None and lib.relay_pump_wait_for(self.handle, loop_fd) == 0:
+                await self._run_between_turns()
+            log.warning("pump.no_loop_fd", problem="no /proc/self/fdinfo: a frame of audio costs several times as much")
+            await self._run_in_turns()
+        finally:
+            os.close(self._bell)
+
+    async def _run_between_turns(self) -> NoReturn:
+        trio.lowlevel.add_instrument(self)
         try:
             while True:
-                await trio.lowlevel.wait_readable(fd)
-                until_ns = lib.relay_now_ns() + (linger_ns if idle.was_idle else 0)
-                while lib.relay_pump_next(self.handle, until_ns, token, leg, news):
-                    self._passengers[token[0]].hear(leg[0], news[0])
-                    until_ns = 0  # somebody is awake now: let it run
-                self._collect(trio.current_time())
+                await trio.lowlevel.wait_readable(self._bell)
+                os.eventfd_read(self._bell)
         finally:
-            trio.lowlevel.remove_instrument(idle)
+            trio.lowlevel.remove_instrument(self)
 
-    def _collect(self, now_s: float) -> None:
-        """Limits and levels hang on the accounts: look at them a few times a second."""
-        if now_s < self._collect_at_s:
-            return
-        self._collect_at_s = now_s + COLLECT_S
-        for passenger in list(self._passengers.values()):
-            passenger.collect()
+    async def _run_in_turns(self) -> NoReturn:
+        while True:
+            await trio.lowlevel.wait_readable(lib.relay_pump_fd(self.handle))
+            self._serve(0.0)
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Serve frames until Trio has something to do, at the latest in `timeout` seconds."""
+        if self._passengers and self._serve(timeout) and timeout > 0:
+            os.eventfd_write(self._bell, 1)
+
+    def _serve(self, wait_s: float) -> bool:
+        """Return whether Trio has to look: a task may have been woken, or something is due."""
+        now_s = trio.current_time()
+        was_woken = self._collect(now_s)
+        if was_woken:
+            wait_s = 0.0
+        elif self._due:
+            wait_s = min(wait_s, self._due[0][0] + TICK_S - now_s)
+        until_ns = lib.relay_now_ns() + max(0, round(wait_s * 1e9))
+        while (end := lib.relay_pump_next(self.handle, until_ns, *self._found)) == lib.RELAY_PUMP_NEWS:
+            token, leg, news = self._found
+            if self._passengers[token[0]].hear(leg[0], news[0]):
+                was_woken, until_ns = True, 0
+        return was_woken or bool(end == lib.RELAY_PUMP_TIME)
+
+    def _collect(self, now_s: float) -> bool:
+        """Bring accounts that are due up to date; return whether there were any. Each keeps its own beat."""
+        if not self._due or now_s < self._due[0][0] + TICK_S:
+            return False
+        while self._due and self._due[0][0] <= now_s:
+            due_s, name = heappop(self._due)
+            passenger = self._passengers.get(name)
+            if passenger is not None:
+                passenger.collect()
+                heappush(self._due, (max(due_s + passenger.collect_s, now_s + TICK_S), name))
+        return True
+
+
+async def _loop_fd(bell: int, fdinfo: Path) -> int | None:
+    """Return the descriptor that Trio's loop waits for, or None if /proc does not tell."""
+    found: list[int | None] = []
+
+    def look() -> None:
+        found.append(_epoll_that_watches(bell, fdinfo))
+        os.eventfd_write(bell, 1)
+
+    trio.lowlevel.current_trio_token().run_sync_soon(look)  # which it does while this task waits for the bell
+    await trio.lowlevel.wait_readable(bell)
+    os.eventfd_read(bell)
+    return found[0]
+
+
+def _epoll_that_watches(fd: int, fdinfo: Path) -> int | None:
+    """Find it by what proc(5) shows of each epoll: a line `tfd: <descriptor> events: ...` for each that it watches."""
+    for entry in fdinfo.glob("*"):
+        with suppress(OSError):  # closed meanwhile
+            if re.search(rf"^tfd:\s+{fd}\s", entry.read_text(), re.MULTILINE):
+                return int(entry.name)
+    return None

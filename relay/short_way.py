@@ -68,6 +68,7 @@ class ShortWay:
         self._streams = streams
         self._path = path
         self._counts = ffi.new("relay_way_counts *")
+        self._out, self._news = ffi.new("char **"), ffi.new("int *")
         self._is_open = [False, False]
         self._was_open = False
         self._name = pump.enter(self)
@@ -107,26 +108,30 @@ class ShortWay:
         self._was_open = False
         self._is_open = [False, False]
         lib.relay_way_shut(self._handle, self._counts)
-        if self._counts.up_bytes or self._counts.played_samples:
-            self._streams[BROWSER].heard()
-        if self._counts.down_events:
-            self._streams[UPSTREAM].heard()
-        self._owner.passed(self._passed())
+        self._tell()
+
+    @property
+    def collect_s(self) -> float:
+        """How often the session wants to know what passed."""
+        return self._path.note_every_s
 
     def collect(self) -> None:
-        """Bring the accounts of the session up to date, for the pump."""
+        """Tell the session what passed, for the pump, whom no fault of one session may reach."""
+        if not self._was_open:
+            return
         try:
-            self.shut()
-            self.rest()
+            lib.relay_way_count(self._handle, self._counts)
+            self._tell()
         except Exception as error:
             self._owner.broken(error)
 
-    def hear(self, leg: int, news: int) -> None:
-        """Take what the C side has to say, for the pump, whom no fault of one session may reach."""
+    def hear(self, leg: int, news: int) -> bool:
+        """Take what the C side has to say, for the pump; return whether a task may have been woken."""
         try:
-            self._take(leg, news)
+            return self._take(leg, news)
         except Exception as error:
             self._owner.broken(error)
+            return True
 
     def next_bytes(self, leg: int) -> int:
         """Length of the frame that comes next in that leg's socket, 0 if it is not known."""
@@ -140,9 +145,8 @@ class ShortWay:
 
     def let_through(self, plain: bytes) -> int:
         """Let pass what may of decrypted bytes; return how many did."""
-        news = ffi.new("int *")
-        passed = lib.relay_way_hear(self._handle, ffi.from_buffer("char[]", plain), len(plain), news)
-        self._take(UPSTREAM, news[0])
+        passed = lib.relay_way_hear(self._handle, ffi.from_buffer("char[]", plain), len(plain), self._news)
+        self._take(UPSTREAM, self._news[0])
         return int(passed)
 
     def close(self) -> None:
@@ -158,28 +162,36 @@ class ShortWay:
             for stream in self._streams:
                 stream.leave()
 
-    def _take(self, leg: int, news: int) -> None:
+    def _take(self, leg: int, news: int) -> bool:
+        """Do what the news ask for; return whether a task may have been woken."""
         while news == lib.RELAY_NEWS_ENCRYPT:
             news = self._encrypt() or lib.relay_way_serve(self._handle, leg)
+        if news == lib.RELAY_NEWS_DECRYPT:
+            return cast(TlsWayStream, self._streams[UPSTREAM]).hear(self)
         if news == lib.RELAY_NEWS_CAREFUL:
             self._is_open[leg] = False
             self._streams[leg].wake()
-        elif news == lib.RELAY_NEWS_DECRYPT:
-            cast(TlsWayStream, self._streams[UPSTREAM]).hear(self)
         elif news == lib.RELAY_NEWS_STUCK:
             for each, stream in enumerate(self._streams):
                 stream.rest += self._take_rest(each)
             self.shut()
             self._owner.stuck()
+        return bool(news != lib.RELAY_NEWS_NONE)
 
     def _encrypt(self) -> int:
-        frame = ffi.new("char **")
-        size = lib.relay_way_out(self._handle, frame)
-        data = cast(TlsWayStream, self._streams[UPSTREAM]).encrypt(ffi.buffer(frame[0], size))
+        size = lib.relay_way_out(self._handle, self._out)
+        data = cast(TlsWayStream, self._streams[UPSTREAM]).encrypt(ffi.buffer(self._out[0], size))
         news = int(lib.relay_way_send(self._handle, data, len(data)))
         if news < 0:
             raise RuntimeError("an encrypted frame is longer than the short way has room for")
         return news
+
+    def _tell(self) -> None:
+        if self._counts.up_bytes or self._counts.played_samples:
+            self._streams[BROWSER].heard()
+        if self._counts.down_events:
+            self._streams[UPSTREAM].heard()
+        self._owner.passed(self._passed())
 
     def _take_rest(self, leg: int) -> bytes:
         n = lib.relay_way_rest(self._handle, leg, self._pump.room, READ_BYTES)

@@ -59,9 +59,9 @@ class TlsStream(trio.abc.Stream):
         """Return what `data` from the socket makes readable, which may be nothing. The reader is told what is wrong."""
         self._incoming.write(data)
         pieces = []
-        while not self._has_ended:
+        while not self._has_ended and (waiting := self._incoming.pending + self._tls.pending()):
             try:
-                piece = self._tls.read(RECORD_BYTES)
+                piece = self._tls.read(min(waiting, RECORD_BYTES))  # which is what is allocated for it
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from relay._native import lib
-from relay.tls_stream import TlsStream
+from relay.tls_stream import READ_BYTES, TlsStream
 
 PATIENCE: Final = 4
 """Turns of the loop that a reader waits for whoever is still writing, before it goes the careful way."""
@@ -196,17 +196,19 @@ class TlsWayStream(WayStream):
         """Nothing: with TLS the end is the end of the socket."""
         await trio.lowlevel.checkpoint()
 
-    def hear(self, way: Way) -> None:
-        """Let through what may pass of what is here and in the socket, up to what is for the reader."""
+    def hear(self, way: Way) -> bool:
+        """Let through what may pass of what is here and in the socket; return whether the reader is to see the rest."""
         self._let_through(way)
-        while way.is_open(self._leg) and (data := way.receive()) is not None:
+        is_drained = False
+        while not is_drained and way.is_open(self._leg) and (data := way.receive()) is not None:
             self._plain += self._tls.decrypt(data)
             self._let_through(way)
             if not data or self._tls.has_ended:
                 self._news.set()
-                return
+            is_drained = len(data) < READ_BYTES
         if self._plain and not way.is_open(self._leg):
             self._news.set()  # the socket, which is empty, would not say so
+        return self._news.is_set()
 
     def encrypt(self, frame: Any) -> bytes:
         """Return a frame of the short way as it goes into the socket."""

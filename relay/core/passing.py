@@ -40,7 +40,10 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class AudioPath:
-    """Both directions of a session's audio. `lead_s` is how far ahead of playback it may be sent."""
+    """Both directions of a session's audio.
+
+    `lead_s` is how far ahead of playback it may be sent, `note_every_s` how often a session wants to know what passed.
+    """
 
     uplink: Uplink
     downlink: Downlink
@@ -49,3 +52,4 @@ class AudioPath:
     output_rate_hz: int
     upstream_rate_hz: int
     lead_s: float
+    note_every_s: float

@@ -28,6 +28,9 @@ from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
 
 LEVEL_EVERY_S = 0.1
+NOTE_EVERY_S = 0.25
+"""Half of the pause after which a microphone's clock is not judged (vitals.py), for a client that wants no levels."""
+
 SILENCE_DBFS = -120.0
 SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 
@@ -167,6 +170,7 @@ class RelayV1:
             output_rate_hz=down.rate_hz,
             upstream_rate_hz=settings.output_rate_hz,
             lead_s=settings.lead_ms / 1000,
+            note_every_s=LEVEL_EVERY_S if self._audio.start.levels else NOTE_EVERY_S,
         )
 
     def spoken(self, now_s: float) -> SpokenItem | None:

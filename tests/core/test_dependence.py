@@ -31,7 +31,7 @@ ALLOWED = {
     "detach": set(),
     "tls_stream": set(),
     "way_stream": {"_native", "tls_stream"},
-    "pump": {"_native"},
+    "pump": {"_native", "log"},
     "short_way": {"_native", "wire", "core", "pump", "way_stream"},
     "tls": LEAVES,
     "admission": LEAVES,
