@@ -585,25 +585,25 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 static void *_cffi_types[] = {
 /*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(char const *, size_t, relay_delta *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // char const *
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 196), // char const *
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 220), // relay_delta *
+/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 205), // relay_delta *
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(int)
 /*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
-/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_pump *
+/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 207), // relay_pump *
 /* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/* 11 */ _CFFI_OP(_CFFI_OP_POINTER, 89), // uint64_t *
+/* 11 */ _CFFI_OP(_CFFI_OP_POINTER, 83), // uint64_t *
 /* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 6), // int *
 /* 13 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
 /* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump const *)
-/* 16 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_pump const *
+/* 16 */ _CFFI_OP(_CFFI_OP_POINTER, 207), // relay_pump const *
 /* 17 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *)
-/* 19 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_way *
+/* 19 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_way *
 /* 20 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, char const *, size_t)
 /* 22 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
@@ -616,204 +616,189 @@ static void *_cffi_types[] = {
 /* 29 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, relay_way_item const *, int64_t)
 /* 31 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
-/* 32 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way_item const *
+/* 32 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_way_item const *
 /* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
 /* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 35 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_ws *
+/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_ws *
 /* 37 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 38 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 39 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // char *
+/* 39 */ _CFFI_OP(_CFFI_OP_POINTER, 196), // char *
 /* 40 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, relay_delta *)
-/* 43 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
-/* 44 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 46 */ _CFFI_OP(_CFFI_OP_NOOP, 3),
-/* 47 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws const *)
-/* 49 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_ws const *
-/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
+/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws const *)
+/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_ws const *
+/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
+/* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 47 */ _CFFI_OP(_CFFI_OP_FUNCTION, 10), // int64_t()(void)
+/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(char const *, size_t)
+/* 50 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 51 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 10), // int64_t()(void)
-/* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(char const *, size_t)
-/* 56 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 57 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 58 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(char const *, size_t, char *)
+/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(char const *, size_t, char *)
+/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 56 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 58 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 61 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
-/* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 67 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 68 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 69 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 70 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 72 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 73 */ _CFFI_OP(_CFFI_OP_POINTER, 221), // relay_downlink *
-/* 74 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 76 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 78 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
-/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 80 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 81 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 82 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
-/* 85 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
-/* 86 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 87 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 88 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 90 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 91 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 92 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 93 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 94 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
-/* 95 */ _CFFI_OP(_CFFI_OP_POINTER, 216), // double *
-/* 96 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 97 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 98 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 99 */ _CFFI_OP(_CFFI_OP_POINTER, 221), // relay_downlink const *
-/* 100 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 101 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 103 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_uplink *
-/* 104 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 106 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 108 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 110 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
-/* 111 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 112 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 113 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 114 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 115 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 116 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 117 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 118 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
-/* 119 */ _CFFI_OP(_CFFI_OP_NOOP, 95),
-/* 120 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 121 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 122 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 123 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_uplink const *
-/* 124 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 125 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 126 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_way *, char *, size_t)
-/* 127 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 63 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 64 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 67 */ _CFFI_OP(_CFFI_OP_POINTER, 206), // relay_downlink *
+/* 68 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 69 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 67),
+/* 73 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 74 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 75 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 76 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 78 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 67),
+/* 80 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 81 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 82 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 83 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 84 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 85 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 86 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 87 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 88 */ _CFFI_OP(_CFFI_OP_NOOP, 67),
+/* 89 */ _CFFI_OP(_CFFI_OP_POINTER, 201), // double *
+/* 90 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 92 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 93 */ _CFFI_OP(_CFFI_OP_POINTER, 206), // relay_downlink const *
+/* 94 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 96 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 97 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_uplink *
+/* 98 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 99 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 100 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 104 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
+/* 105 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 106 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 107 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 108 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 109 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 110 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 111 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
+/* 113 */ _CFFI_OP(_CFFI_OP_NOOP, 89),
+/* 114 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 116 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 117 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_uplink const *
+/* 118 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 119 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_way *, char *, size_t)
+/* 121 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 122 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 123 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 124 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 125 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_way *, int, char *, size_t)
+/* 126 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 127 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 128 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
 /* 129 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 130 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 131 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_way *, int, char *, size_t)
-/* 132 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 131 */ _CFFI_OP(_CFFI_OP_FUNCTION, 204), // ptrdiff_t()(relay_way const *, int)
+/* 132 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_way const *
 /* 133 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 134 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_way const *, int)
-/* 138 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_way const *
-/* 139 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 134 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 135 */ _CFFI_OP(_CFFI_OP_FUNCTION, 67), // relay_downlink *()(int, int, int, int *)
+/* 136 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 137 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 139 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
 /* 140 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 141 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // ptrdiff_t()(relay_ws *, relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 142 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
-/* 143 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
-/* 144 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 146 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 147 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 148 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 149 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 150 */ _CFFI_OP(_CFFI_OP_FUNCTION, 73), // relay_downlink *()(int, int, int, int *)
-/* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 152 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 153 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 154 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 141 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
+/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 143 */ _CFFI_OP(_CFFI_OP_FUNCTION, 97), // relay_uplink *()(int, int, int, int *)
+/* 144 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 146 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 147 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 149 */ _CFFI_OP(_CFFI_OP_FUNCTION, 19), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 150 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 151 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_way_ends const *
+/* 152 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
+/* 154 */ _CFFI_OP(_CFFI_OP_NOOP, 93),
 /* 155 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 156 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
-/* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 103), // relay_uplink *()(int, int, int, int *)
-/* 159 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 160 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 161 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 163 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION, 19), // relay_way *()(relay_pump *, relay_way_ends const *)
-/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 166 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_way_ends const *
-/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 168 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
-/* 169 */ _CFFI_OP(_CFFI_OP_NOOP, 99),
+/* 156 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
+/* 157 */ _CFFI_OP(_CFFI_OP_NOOP, 117),
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 159 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
+/* 160 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 161 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
+/* 162 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 163 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 165 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
+/* 166 */ _CFFI_OP(_CFFI_OP_NOOP, 132),
+/* 167 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
+/* 168 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
 /* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
-/* 172 */ _CFFI_OP(_CFFI_OP_NOOP, 123),
+/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_downlink *)
+/* 172 */ _CFFI_OP(_CFFI_OP_NOOP, 67),
 /* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
-/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
-/* 176 */ _CFFI_OP(_CFFI_OP_NOOP, 39),
-/* 177 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_pump *)
+/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_uplink *)
+/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
 /* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
-/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 138),
-/* 182 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
-/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 184 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
-/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_downlink *)
-/* 187 */ _CFFI_OP(_CFFI_OP_NOOP, 73),
-/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_pump *)
-/* 190 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_uplink *)
-/* 193 */ _CFFI_OP(_CFFI_OP_NOOP, 103),
-/* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_way *)
-/* 196 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
-/* 197 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 198 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_way *, relay_way_counts *)
-/* 199 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
-/* 200 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_way_counts *
-/* 201 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 202 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_ws *)
-/* 203 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
-/* 204 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 205 */ _CFFI_OP(_CFFI_OP_FUNCTION, 229), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 206 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
-/* 207 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 208 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 209 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 210 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 211 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 212 */ _CFFI_OP(_CFFI_OP_ARRAY, 211), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
-/* 213 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
-/* 214 */ _CFFI_OP(_CFFI_OP_ARRAY, 211), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
-/* 215 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
-/* 216 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 217 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
-/* 218 */ (_cffi_opcode_t)(2),
-/* 219 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 220 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 221 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
-/* 222 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
-/* 223 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
-/* 224 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
-/* 225 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
-/* 226 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
-/* 227 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
-/* 228 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
-/* 229 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_way *)
+/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_way *, relay_way_counts *)
+/* 184 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 185 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_way_counts *
+/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_ws *)
+/* 188 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
+/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 190 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 191 */ _CFFI_OP(_CFFI_OP_NOOP, 36),
+/* 192 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 193 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 194 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 196 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 197 */ _CFFI_OP(_CFFI_OP_ARRAY, 196), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 198 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 199 */ _CFFI_OP(_CFFI_OP_ARRAY, 196), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 200 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 201 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 202 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
+/* 203 */ (_cffi_opcode_t)(2),
+/* 204 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 205 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 206 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
+/* 207 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
+/* 208 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
+/* 209 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
+/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
+/* 211 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
+/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
+/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
+/* 214 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -1077,10 +1062,10 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(73), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1144,10 +1129,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(73), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1222,10 +1207,10 @@ _cffi_f_relay_downlink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(99), arg0, (char **)&x0);
+      _cffi_type(93), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(99), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(93), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1262,10 +1247,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(73), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1308,19 +1293,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(73), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(95), arg1, (char **)&x1);
+      _cffi_type(89), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(95), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(89), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1396,7 +1381,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(73));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(67));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1431,10 +1416,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(73), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1493,10 +1478,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(73), arg0, (char **)&x0);
+      _cffi_type(67), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(73), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(67), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1537,10 +1522,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(99), arg0, (char **)&x0);
+      _cffi_type(93), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(99), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(93), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1579,10 +1564,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(99), arg0, (char **)&x0);
+      _cffi_type(93), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(99), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(93), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1630,174 +1615,6 @@ _cffi_f_relay_init(PyObject *self, PyObject *arg0)
 }
 #else
 #  define _cffi_f_relay_init _cffi_d_relay_init
-#endif
-
-static int _cffi_d_relay_lane_delta(relay_ws * x0, char const * x1, size_t x2, relay_delta * x3)
-{
-  return relay_lane_delta(x0, x1, x2, x3);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_lane_delta(PyObject *self, PyObject *args)
-{
-  relay_ws * x0;
-  char const * x1;
-  size_t x2;
-  relay_delta * x3;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  int result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-  PyObject *arg2;
-  PyObject *arg3;
-
-  if (!PyArg_UnpackTuple(args, "relay_lane_delta", 4, 4, &arg0, &arg1, &arg2, &arg3))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(36), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg1, (char **)&x1);
-  if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x2 = _cffi_to_c_int(arg2, size_t);
-  if (x2 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(3), arg3, (char **)&x3);
-  if (datasize != 0) {
-    x3 = ((size_t)datasize) <= 640 ? (relay_delta *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(3), arg3, (char **)&x3,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_lane_delta(x0, x1, x2, x3); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, int);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_lane_delta _cffi_d_relay_lane_delta
-#endif
-
-static ptrdiff_t _cffi_d_relay_lane_up(relay_ws * x0, relay_uplink * x1, char const * x2, size_t x3, char const * x4, char * x5, size_t x6)
-{
-  return relay_lane_up(x0, x1, x2, x3, x4, x5, x6);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_lane_up(PyObject *self, PyObject *args)
-{
-  relay_ws * x0;
-  relay_uplink * x1;
-  char const * x2;
-  size_t x3;
-  char const * x4;
-  char * x5;
-  size_t x6;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  ptrdiff_t result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-  PyObject *arg2;
-  PyObject *arg3;
-  PyObject *arg4;
-  PyObject *arg5;
-  PyObject *arg6;
-
-  if (!PyArg_UnpackTuple(args, "relay_lane_up", 7, 7, &arg0, &arg1, &arg2, &arg3, &arg4, &arg5, &arg6))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(36), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(36), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(103), arg1, (char **)&x1);
-  if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(103), arg1, (char **)&x1,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg2, (char **)&x2);
-  if (datasize != 0) {
-    x2 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg2, (char **)&x2,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x3 = _cffi_to_c_int(arg3, size_t);
-  if (x3 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg4, (char **)&x4);
-  if (datasize != 0) {
-    x4 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg4, (char **)&x4,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(39), arg5, (char **)&x5);
-  if (datasize != 0) {
-    x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(39), arg5, (char **)&x5,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x6 = _cffi_to_c_int(arg6, size_t);
-  if (x6 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_lane_up(x0, x1, x2, x3, x4, x5, x6); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, ptrdiff_t);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_lane_up _cffi_d_relay_lane_up
 #endif
 
 static int _cffi_d_relay_live_handles(void)
@@ -2088,10 +1905,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(103), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2167,10 +1984,10 @@ _cffi_f_relay_uplink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(123), arg0, (char **)&x0);
+      _cffi_type(117), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(123), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(117), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2207,10 +2024,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(103), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2253,19 +2070,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(103), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(95), arg1, (char **)&x1);
+      _cffi_type(89), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(95), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(89), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2341,7 +2158,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(103));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(97));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2376,10 +2193,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(103), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(103), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2446,10 +2263,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(123), arg0, (char **)&x0);
+      _cffi_type(117), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(123), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(117), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2488,10 +2305,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(123), arg0, (char **)&x0);
+      _cffi_type(117), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(123), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(117), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2695,10 +2512,10 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(166), arg1, (char **)&x1);
+      _cffi_type(151), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(166), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(151), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2739,10 +2556,10 @@ _cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(138), arg0, (char **)&x0);
+      _cffi_type(132), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(138), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(132), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2884,19 +2701,19 @@ _cffi_f_relay_way_out(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(138), arg0, (char **)&x0);
+      _cffi_type(132), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(138), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(132), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(182), arg1, (char **)&x1);
+      _cffi_type(167), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const * *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(182), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(167), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3175,10 +2992,10 @@ _cffi_f_relay_way_shut(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(200), arg1, (char **)&x1);
+      _cffi_type(185), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(200), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(185), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3261,10 +3078,10 @@ _cffi_f_relay_ws_between_messages(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg0, (char **)&x0);
+      _cffi_type(43), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3937,149 +3754,147 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_WS_PONG", (void *)_cffi_const_RELAY_WS_PONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 55), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 59), (void *)_cffi_d_relay_base64_encode },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 49), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 53), (void *)_cffi_d_relay_base64_encode },
   { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_relay_delta_find },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 72), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 84), (void *)_cffi_d_relay_downlink_frame },
-  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 98), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 186), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 93), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 150), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 77), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 186), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 98), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 168), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 78), (void *)_cffi_d_relay_downlink_frame },
+  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 92), (void *)_cffi_d_relay_downlink_frame_room },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 171), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 87), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 135), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 71), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 171), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 92), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 153), (void *)_cffi_d_relay_downlink_state_bytes },
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 5), (void *)_cffi_d_relay_init },
-  { "relay_lane_delta", (void *)_cffi_f_relay_lane_delta, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 42), (void *)_cffi_d_relay_lane_delta },
-  { "relay_lane_up", (void *)_cffi_f_relay_lane_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 141), (void *)_cffi_d_relay_lane_up },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 51), (void *)_cffi_d_relay_live_handles },
-  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 53), (void *)_cffi_d_relay_now_ns },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 45), (void *)_cffi_d_relay_live_handles },
+  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 47), (void *)_cffi_d_relay_now_ns },
   { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 15), (void *)_cffi_d_relay_pump_fd },
-  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 189), (void *)_cffi_d_relay_pump_free },
-  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 156), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 141), (void *)_cffi_d_relay_pump_new },
   { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_pump_next },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 184), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_uplink_frame },
-  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 122), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 192), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 117), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 158), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 102), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 122), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 171), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 55), (void *)_cffi_d_relay_way_frame_bytes },
-  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 195), (void *)_cffi_d_relay_way_free },
-  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 174), (void *)_cffi_d_relay_way_hear },
-  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 164), (void *)_cffi_d_relay_way_new },
-  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 137), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 169), (void *)_cffi_d_relay_table_bytes },
+  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 103), (void *)_cffi_d_relay_uplink_frame },
+  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 116), (void *)_cffi_d_relay_uplink_frame_room },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 177), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 111), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 143), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 116), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 156), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 49), (void *)_cffi_d_relay_way_frame_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 180), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 159), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 149), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 131), (void *)_cffi_d_relay_way_next_bytes },
   { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_open_down },
   { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 18), (void *)_cffi_d_relay_way_open_up },
-  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 180), (void *)_cffi_d_relay_way_out },
-  { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 126), (void *)_cffi_d_relay_way_receive },
-  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 131), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 165), (void *)_cffi_d_relay_way_out },
+  { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_way_receive },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 125), (void *)_cffi_d_relay_way_rest },
   { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 21), (void *)_cffi_d_relay_way_send },
   { "relay_way_serve", (void *)_cffi_f_relay_way_serve, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 26), (void *)_cffi_d_relay_way_serve },
-  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 198), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 183), (void *)_cffi_d_relay_way_shut },
   { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 26), (void *)_cffi_d_relay_way_watch },
-  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 48), (void *)_cffi_d_relay_ws_between_messages },
-  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 64), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 205), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 42), (void *)_cffi_d_relay_ws_between_messages },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 58), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 190), (void *)_cffi_d_relay_ws_init },
   { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 35), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 202), (void *)_cffi_d_relay_ws_skip },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 187), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
   { "item_id", offsetof(relay_delta, item_id),
                sizeof(((relay_delta *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 88) },
+               _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "item_id_chars", offsetof(relay_delta, item_id_chars),
                      sizeof(((relay_delta *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "response_id", offsetof(relay_delta, response_id),
                    sizeof(((relay_delta *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "response_id_chars", offsetof(relay_delta, response_id_chars),
                          sizeof(((relay_delta *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "delta", offsetof(relay_delta, delta),
              sizeof(((relay_delta *)0)->delta),
-             _CFFI_OP(_CFFI_OP_NOOP, 88) },
+             _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "delta_chars", offsetof(relay_delta, delta_chars),
                    sizeof(((relay_delta *)0)->delta_chars),
-                   _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "content_index", offsetof(relay_delta, content_index),
                      sizeof(((relay_delta *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "up_bytes", offsetof(relay_way_counts, up_bytes),
                 sizeof(((relay_way_counts *)0)->up_bytes),
-                _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "up_events", offsetof(relay_way_counts, up_events),
                  sizeof(((relay_way_counts *)0)->up_events),
-                 _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "down_events", offsetof(relay_way_counts, down_events),
                    sizeof(((relay_way_counts *)0)->down_events),
-                   _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "down_samples", offsetof(relay_way_counts, down_samples),
                     sizeof(((relay_way_counts *)0)->down_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "sent_samples", offsetof(relay_way_counts, sent_samples),
                     sizeof(((relay_way_counts *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "played_samples", offsetof(relay_way_counts, played_samples),
                       sizeof(((relay_way_counts *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "heard_in_ns", offsetof(relay_way_counts, heard_in_ns),
                    sizeof(((relay_way_counts *)0)->heard_in_ns),
                    _CFFI_OP(_CFFI_OP_NOOP, 10) },
   { "token", offsetof(relay_way_ends, token),
              sizeof(((relay_way_ends *)0)->token),
-             _CFFI_OP(_CFFI_OP_NOOP, 89) },
+             _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "fds", offsetof(relay_way_ends, fds),
            sizeof(((relay_way_ends *)0)->fds),
-           _CFFI_OP(_CFFI_OP_NOOP, 217) },
+           _CFFI_OP(_CFFI_OP_NOOP, 202) },
   { "has_tls", offsetof(relay_way_ends, has_tls),
                sizeof(((relay_way_ends *)0)->has_tls),
                _CFFI_OP(_CFFI_OP_NOOP, 6) },
   { "uplink", offsetof(relay_way_ends, uplink),
               sizeof(((relay_way_ends *)0)->uplink),
-              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+              _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "downlink", offsetof(relay_way_ends, downlink),
                 sizeof(((relay_way_ends *)0)->downlink),
-                _CFFI_OP(_CFFI_OP_NOOP, 73) },
+                _CFFI_OP(_CFFI_OP_NOOP, 67) },
   { "lead_ns", offsetof(relay_way_ends, lead_ns),
                sizeof(((relay_way_ends *)0)->lead_ns),
                _CFFI_OP(_CFFI_OP_NOOP, 10) },
   { "rate_hz", offsetof(relay_way_ends, rate_hz),
                sizeof(((relay_way_ends *)0)->rate_hz),
-               _CFFI_OP(_CFFI_OP_NOOP, 88) },
+               _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "sample_bytes", offsetof(relay_way_ends, sample_bytes),
                     sizeof(((relay_way_ends *)0)->sample_bytes),
-                    _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "longest_delta_samples", offsetof(relay_way_ends, longest_delta_samples),
                              sizeof(((relay_way_ends *)0)->longest_delta_samples),
-                             _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                             _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 212) },
+               _CFFI_OP(_CFFI_OP_NOOP, 197) },
   { "response_id", offsetof(relay_way_item, response_id),
                    sizeof(((relay_way_item *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 214) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 199) },
   { "item_id_chars", offsetof(relay_way_item, item_id_chars),
                      sizeof(((relay_way_item *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "response_id_chars", offsetof(relay_way_item, response_id_chars),
                          sizeof(((relay_way_item *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "number", offsetof(relay_way_item, number),
               sizeof(((relay_way_item *)0)->number),
-              _CFFI_OP(_CFFI_OP_NOOP, 88) },
+              _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "content_index", offsetof(relay_way_item, content_index),
                      sizeof(((relay_way_item *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 88) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 82) },
   { "sent_samples", offsetof(relay_way_item, sent_samples),
                     sizeof(((relay_way_item *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 83) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
           _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -4089,36 +3904,36 @@ static const struct _cffi_field_s _cffi_fields[] = {
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 220, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 205, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 7 },
-  { "$relay_way_counts", 225, _CFFI_F_CHECK_FIELDS,
+  { "$relay_way_counts", 210, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 7, 7 },
-  { "$relay_way_ends", 226, _CFFI_F_CHECK_FIELDS,
+  { "$relay_way_ends", 211, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 14, 9 },
-  { "$relay_way_item", 227, 0,
+  { "$relay_way_item", 212, 0,
     sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 23, 7 },
-  { "$relay_ws", 228, 0,
+  { "$relay_ws", 213, 0,
     sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 30, 2 },
-  { "relay_downlink", 221, _CFFI_F_OPAQUE,
+  { "relay_downlink", 206, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_pump", 222, _CFFI_F_OPAQUE,
+  { "relay_pump", 207, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 223, _CFFI_F_OPAQUE,
+  { "relay_uplink", 208, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_way", 224, _CFFI_F_OPAQUE,
+  { "relay_way", 209, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 220 },
-  { "relay_downlink", 221 },
-  { "relay_pump", 222 },
-  { "relay_uplink", 223 },
-  { "relay_way", 224 },
-  { "relay_way_counts", 225 },
-  { "relay_way_ends", 226 },
-  { "relay_way_item", 227 },
-  { "relay_ws", 228 },
+  { "relay_delta", 205 },
+  { "relay_downlink", 206 },
+  { "relay_pump", 207 },
+  { "relay_uplink", 208 },
+  { "relay_way", 209 },
+  { "relay_way_counts", 210 },
+  { "relay_way_ends", 211 },
+  { "relay_way_item", 212 },
+  { "relay_ws", 213 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -4128,12 +3943,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  100,  /* num_globals */
+  98,  /* num_globals */
   9,  /* num_struct_unions */
   0,  /* num_enums */
   9,  /* num_typenames */
   NULL,  /* no includes */
-  230,  /* num_types */
+  215,  /* num_types */
   0,  /* flags */
 };
 
