@@ -42,7 +42,7 @@
 #define RELAY_E_BASE64 (-4) /* not the one canonical base64 text, with padding, of any bytes (RFC 4648, section 4) */
 #define RELAY_E_ROOM (-5)   /* the out-buffer is smaller than the call needs */
 #define RELAY_E_MEMORY (-6) /* malloc failed */
-#define RELAY_E_NOT_MINE (-7) /* the fast lane: not exactly what it is for; nothing has changed */
+#define RELAY_E_NOT_MINE (-7) /* relay_delta_find(): not exactly what it is for */
 
 typedef struct relay_uplink relay_uplink;
 typedef struct relay_downlink relay_downlink;
@@ -194,20 +194,10 @@ void relay_ws_skip(relay_ws *ws);
  * its place in `out`, behind the head. Returns the bytes written, or RELAY_E_ROOM. */
 ptrdiff_t relay_ws_build(int opcode, const char *payload, size_t n, const char *key, char *out, size_t room);
 
-/* ---- the fast lane ----
+/* ---- audio in frames ----
  *
- * Theory of operation. Nine of ten frames are audio, and each is worth one look. The calls below take such a frame from
- * the bytes of one socket to the bytes of the other without anything in between. They decide nothing: what they take is
- * what the careful way (relay_ws_next, the rules in relay/core, relay_uplink_push or relay_downlink_push,
- * relay_ws_build) would have taken too and made the same bytes of; whatever differs in the least is RELAY_E_NOT_MINE,
- * and the caller goes the careful way with the same bytes. What was counted stays countable: ws->length is the payload,
- * a return value the bytes for the other side.
- *
- * Up, it is one call, relay_lane_up(). Down, audio has to wait, because it comes faster than it is heard and whoever
- * interrupts shall not hear the rest. So there it is two calls: relay_lane_delta() finds, in a frame of the upstream,
- * the base64 and the names of the item that it belongs to, without copying or decoding; the caller keeps the base64,
- * and when its time has come, relay_downlink_frame() makes a frame of a stretch of it. Stretches are cut at multiples
- * of 8 characters, which are 3 samples. Pauses, flushes, ends of items and all other events stay the caller's affair.
+ * What the short way is made of. A frame of these calls is, byte for byte, what relay_uplink_push() or
+ * relay_downlink_push() and then relay_ws_build() make.
  */
 
 /* Bytes that stand before the samples in a browser's audio frame (docs/wire.md, section 4). */
@@ -219,13 +209,6 @@ ptrdiff_t relay_uplink_frame(relay_uplink *uplink, const char *samples, size_t n
 
 /* Exactly what that will write; 0, as there, for samples that make no output yet. */
 ptrdiff_t relay_uplink_frame_room(const relay_uplink *uplink, size_t n_bytes);
-
-/* A chunk that is exactly one whole, final binary frame, when `ws` (a server) stands between two messages, and its
- * payload is what relay_uplink_push() takes: as relay_uplink_frame(). The out-buffer must hold n more bytes than
- * relay_uplink_frame_room() says for the payload: there the samples are unmasked. Fails with CLOSED, ROOM or
- * NOT_MINE. */
-ptrdiff_t relay_lane_up(relay_ws *ws, relay_uplink *uplink, const char *chunk, size_t n, const char *key, char *out,
-                        size_t room);
 
 /* Where things are in a delta event: offsets from its first byte, and characters. */
 typedef struct {
@@ -240,10 +223,6 @@ typedef struct {
  * twice, all texts plain ASCII without escapes, and neither id is empty. The base64 is not looked at. Returns 0 or
  * NOT_MINE. */
 int relay_delta_find(const char *text, size_t n, relay_delta *found);
-
-/* The same in a chunk that is exactly one whole, final text frame, when `ws` (a client) stands between two messages.
- * Offsets are from the chunk's first byte. */
-int relay_lane_delta(relay_ws *ws, const char *chunk, size_t n, relay_delta *found);
 
 /* As relay_downlink_push(), but writes the samples inside a finished, unmasked binary frame behind their header: `item`
  * and `first_sample` as docs/wire.md has them. Returns the bytes of the frame; 0 when no sample came of it. */

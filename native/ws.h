@@ -1,4 +1,4 @@
-/* What ws_parse.c, ws_build.c and the fast lane have in common. Internal to native/. */
+/* What ws_parse.c, ws_build.c, audio_frame.c and way.c have in common. Internal to native/. */
 #ifndef RELAY_WS_H
 #define RELAY_WS_H
 
@@ -47,9 +47,5 @@ static inline uint32_t ws_key(const void *key, size_t passed) {
     memcpy(&word, turned, sizeof word);
     return word;
 }
-
-/* If the chunk is exactly one whole, final frame of this opcode, which relay_ws_next() would take as a whole message:
- * sets ws->length to the bytes of its payload and returns the offset at which they begin, else RELAY_E_NOT_MINE. */
-ptrdiff_t ws_whole_message(relay_ws *ws, int opcode, const char *chunk, size_t n);
 
 #endif

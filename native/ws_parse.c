@@ -218,25 +218,7 @@ int relay_ws_next(relay_ws *ws, const char *chunk, size_t n, char *out, size_t r
     return kind;
 }
 
-/* ---- the fast lane ---- */
-
 int relay_ws_between_messages(const relay_ws *ws) {
     return ws->stage == HEAD_START && ws->head_have == 0 && ws->message == 0 && !ws->skipping && !ws->verdict &&
            ws->at == 0 && ws->max_fragments > 0;
-}
-
-/* The first byte must be this one and no other, the mask bit right, and the length in its shortest form the rest of the
- * chunk. A frame of that length is within the limit or not mine, so the state need not change. */
-ptrdiff_t ws_whole_message(relay_ws *ws, int opcode, const char *chunk, size_t n) {
-    const int must_mask = ws->role == RELAY_WS_SERVER;
-    if (!relay_ws_between_messages(ws) || n < 2 || (uint8_t)chunk[0] != (WS_FINAL | opcode)) return RELAY_E_NOT_MINE;
-    const size_t short_length = (uint8_t)chunk[1] & WS_LENGTH, length_bytes = ws_length_bytes(short_length);
-    const size_t head = 2 + length_bytes + (must_mask ? 4 : 0);
-    const int is_masked = ((uint8_t)chunk[1] & WS_MASKED) != 0;
-    if (is_masked != must_mask || n < head) return RELAY_E_NOT_MINE;
-    const uint64_t length = length_bytes ? ws_big_endian((const uint8_t *)chunk + 2, length_bytes) : short_length;
-    if (length != n - head || ws_bad_length(length, length_bytes) || length > ws->max_message_bytes)
-        return RELAY_E_NOT_MINE;
-    ws->length = (size_t)length;
-    return (ptrdiff_t)head;
 }

@@ -275,6 +275,31 @@ static void what_is_skipped_hides_no_close(int role) {
     CHECK(relay_ws_next(&ws, "\xFF\xFF", 2, out, sizeof out) == RELAY_WS_E_RESERVED, "and nothing after it");
 }
 
+/* Where the stream may be left to somebody else: nothing of a frame or a message is under way. */
+static void between_messages_nothing_is_under_way(int role) {
+    char stream[64], out[RELAY_WS_CONTROL_BYTES];
+    const size_t n = (size_t)(put(put(stream, role, 0x01, "a", 1), role, 0x80, "b", 1) - stream), half = n / 2;
+    relay_ws ws;
+    for (size_t cut = 1; cut <= n; cut++) {
+        relay_ws_init(&ws, role, LIMIT, FRAGMENTS);
+        CHECK(relay_ws_between_messages(&ws), "at the start");
+        relay_ws_next(&ws, stream, half < cut ? half : cut, out, sizeof out);
+        if (half < cut) relay_ws_next(&ws, stream + half, cut - half, out, sizeof out);
+        CHECK(relay_ws_between_messages(&ws) == (cut == n), "cut to %zu", cut);
+    }
+    relay_ws_skip(&ws);
+    CHECK(!relay_ws_between_messages(&ws), "skipped messages are not looked at");
+    put(put(stream, role, 0x89, "", 0), role, 0x88, "", 0);
+    relay_ws_init(&ws, role, LIMIT, FRAGMENTS);
+    relay_ws_next(&ws, stream, n, out, sizeof out);
+    CHECK(!relay_ws_between_messages(&ws), "the chunk is not used up");
+    relay_ws_next(&ws, stream, n, out, sizeof out);
+    CHECK(!relay_ws_between_messages(&ws), "after a Close");
+    relay_ws_init(&ws, role, LIMIT, FRAGMENTS);
+    relay_ws_next(&ws, "\xFF\xFF", 2, out, sizeof out);
+    CHECK(!relay_ws_between_messages(&ws), "after a violation");
+}
+
 /* Built frames byte for byte, from another buffer and in place, and with a byte too little room. */
 static void build(void) {
     for (size_t i = 0; i < SIZE_COUNT; i++)
@@ -312,6 +337,7 @@ int main(void) {
         for (int role = RELAY_WS_SERVER; role <= RELAY_WS_CLIENT; role++) {
             any_length_comes_through(role), control_frames_come_between_fragments(role), refusals(role);
             limits_count_all_fragments(role), wrong_utf8_is_found_at_once(role), what_is_skipped_hides_no_close(role);
+            between_messages_nothing_is_under_way(role);
             if (i == 0 || i == LEVEL_COUNT - 1) utf8(role);
         }
     }

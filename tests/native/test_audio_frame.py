@@ -1,6 +1,6 @@
-"""The fast lane against the careful way, as relay goes it: frames, policy's decoder, the converters.
+"""What the short way is made of against what relay uses beside it: policy's decoder, the converters, frames.
 
-Whatever the bytes: the lane makes the same of them, or says "not mine".
+Whatever the text: relay_delta_find() reads the same in it as the decoder, or says "not mine".
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay._frames import Frames
 from relay._native import ffi, lib
-from relay.audio import Downlink, Uplink
+from relay.audio import Downlink, Encoding, Uplink
 from relay.core import events
-from tests.peers import BINARY, CONTINUATION, PING, TEXT, frame, unframe
+from tests.peers import BINARY, TEXT, unframe
 
 NOT_MINE: int = lib.RELAY_E_NOT_MINE
 MANY = settings(max_examples=300, deadline=None)
 TEXTS = ("item_id", "response_id", "delta")
-MASK, OUR_KEY = b"\x37\xfa\x21\x3d", b"\x01\x80\xff\x55"
+OUR_KEY = b"\x01\x80\xff\x55"
 EVENT = {
     "type": "response.output_audio.delta",
     "event_id": "event_1",
@@ -37,7 +36,7 @@ EVENT = {
 
 
 def find(text: bytes) -> dict[str, Any] | None:
-    """What the lane finds in an event, or None if it is not the lane's."""
+    """What is found in an event, or None if it is left to the decoder."""
     found = ffi.new("relay_delta *")
     code = lib.relay_delta_find(text, len(text), found)
     assert code in (0, NOT_MINE)
@@ -81,7 +80,7 @@ def broken_texts(draw: st.DrawFn) -> bytes:
 
 @MANY
 @given(event_texts() | broken_texts() | st.binary(max_size=80))
-def test_what_the_lane_finds_is_what_the_decoder_reads(text: bytes) -> None:
+def test_what_is_found_in_a_delta_is_what_the_decoder_reads(text: bytes) -> None:
     found = find(text)
     if found is None:
         return
@@ -102,64 +101,35 @@ def test_what_the_api_sends_is_found_in_any_order(fields: list[Any], delta: str,
     assert find(msgspec.json.encode(event)) == expected
 
 
-class Lane:
-    """One direction up, by the lane."""
-
-    def __init__(self, limit: int) -> None:
-        self.ws = ffi.new("relay_ws *")
-        lib.relay_ws_init(self.ws, lib.RELAY_WS_SERVER, limit, 8)
-        self.uplink = Uplink("f32le", 48_000)
-        self.out = ffi.new("char[]", 300_000)
-
-    def up(self, chunk: bytes) -> bytes | None:
-        n = lib.relay_lane_up(self.ws, self.uplink._handle, chunk, len(chunk), OUR_KEY, self.out, 300_000)
-        assert n >= 0 or n == NOT_MINE
-        return bytes(ffi.buffer(self.out, n)) if n >= 0 else None
-
-
-samples = st.lists(st.floats(width=32, min_value=-2, max_value=2), max_size=60).map(
-    lambda floats: struct.pack(f"<{len(floats)}f", *floats)
-)
-chunks = st.builds(
-    frame,
-    st.sampled_from([BINARY, BINARY, BINARY, TEXT, PING, CONTINUATION]),
-    samples | samples | st.binary(max_size=30),
-    fin=st.sampled_from([True, True, True, False]),
-    mask=st.sampled_from([MASK, b"abcd", None]),
-    length=st.sampled_from([None, None, None, 8, 126, 1 << 20]),
-) | st.binary(max_size=20)
-
-
 @MANY
-@given(st.lists(chunks | st.tuples(chunks, chunks).map(b"".join), max_size=6))
-def test_a_frame_that_the_lane_takes_up_is_made_what_the_careful_way_makes_of_it(stream: list[bytes]) -> None:
-    lane, frames, uplink = Lane(200), Frames(role="server", message_bytes=200, fragments=8), Uplink("f32le", 48_000)
-    for chunk in stream:
-        made = lane.up(chunk)
-        if made is None:
-            break  # from here on the stream is the careful way's
-        frames.feed(chunk)
-        message = frames.next_event()
-        assert isinstance(message, bytes)
-        event = uplink.push(message)
-        assert unframe(made, masked=True) == ([(TEXT, event)] if event else [])
-        assert not frames.buffered
+@given(st.lists(st.binary(max_size=120), max_size=6), st.sampled_from(["f32le", "s16le"]))
+def test_a_frame_for_the_upstream_is_the_event_masked(pieces: list[bytes], encoding: Encoding) -> None:
+    joined, apart = Uplink(encoding, 48_000), Uplink(encoding, 48_000)
+    for samples in pieces:
+        room = max(lib.relay_uplink_frame_room(joined._handle, len(samples)), 0)
+        out = ffi.new("char[]", room)
+        n = lib.relay_uplink_frame(joined._handle, samples, len(samples), OUR_KEY, out, room)
+        if n < 0:
+            assert n == lib.RELAY_E_LENGTH
+            continue
+        event = apart.push(samples)
+        assert unframe(bytes(ffi.buffer(out, n)), masked=True) == ([(TEXT, event)] if event else [])
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 24_000, 44_100, 48_000])
 def test_a_frame_of_a_stretch_of_base64_is_header_and_samples(simd: str, rate_hz: int) -> None:
-    lane, careful = Downlink("s16le", rate_hz), Downlink("s16le", rate_hz)
+    joined, apart = Downlink("s16le", rate_hz), Downlink("s16le", rate_hz)
     first_sample = 0
     for delta in (b"AAEC" * 320, b"AQ==", b"AAEC" * 1_600, b"AAE=", b"AAAAAAAA"):
-        room = lib.relay_downlink_frame_room(lane._handle, len(delta))
+        room = lib.relay_downlink_frame_room(joined._handle, len(delta))
         out = ffi.new("char[]", room)
-        n = lib.relay_downlink_frame(lane._handle, delta, len(delta), 7, first_sample, out, room)
+        n = lib.relay_downlink_frame(joined._handle, delta, len(delta), 7, first_sample, out, room)
         if delta == b"AQ==":
             assert n == lib.RELAY_E_LENGTH
             continue
-        pcm = careful.push(delta)
+        pcm = apart.push(delta)
         head = struct.pack("<BBHIQ", 1, 0, 0, 7, first_sample)
         assert unframe(bytes(ffi.buffer(out, n)), masked=False) == ([(BINARY, head + pcm)] if pcm else [])
         first_sample += len(pcm) // 2
-    lane.close()
-    careful.close()
+    joined.close()
+    apart.close()

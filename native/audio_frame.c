@@ -1,5 +1,5 @@
-/* The fast lane: a frame of audio from one socket's bytes to the other's, in one call. relay_native.h says how it works
- * and what it leaves to others; here are only the steps behind each other, and where in a buffer they lie. */
+/* Audio inside finished frames: what uplink.c and downlink.c make, written to its place behind the frame's head, so that
+ * nothing is moved afterwards. How long a head is depends on the payload, which is why its length is known before. */
 #include "handle.h"
 #include "ws.h"
 
@@ -24,33 +24,7 @@ ptrdiff_t relay_uplink_frame(relay_uplink *uplink, const char *samples, size_t n
     return needed;
 }
 
-/* The samples are unmasked to the end of the out-buffer, behind the place of the frame that they become. */
-ptrdiff_t relay_lane_up(relay_ws *ws, relay_uplink *uplink, const char *chunk, size_t n, const char *key, char *out,
-                        size_t room) {
-    if (!uplink) return RELAY_E_CLOSED;
-    if (ws->role != RELAY_WS_SERVER) return RELAY_E_NOT_MINE;
-    const ptrdiff_t head = ws_whole_message(ws, RELAY_WS_OP_BINARY, chunk, n);
-    if (head < 0) return RELAY_E_NOT_MINE;
-    const size_t length = ws->length;
-    const ptrdiff_t needed = relay_uplink_frame_room(uplink, length);
-    if (needed < 0) return RELAY_E_NOT_MINE; /* no whole number of samples, or too many */
-    if (room < length || room - length < (size_t)needed) return RELAY_E_ROOM;
-    char *const samples = out + room - length;
-    relay_kernels()->mask(samples, chunk + head, length, ws_key(chunk + head - 4, 0));
-    return relay_uplink_frame(uplink, samples, length, key, out, room - length);
-}
-
 /* ---- down ---- */
-
-int relay_lane_delta(relay_ws *ws, const char *chunk, size_t n, relay_delta *found) {
-    if (ws->role != RELAY_WS_CLIENT) return RELAY_E_NOT_MINE;
-    const ptrdiff_t head = ws_whole_message(ws, RELAY_WS_OP_TEXT, chunk, n);
-    if (head < 0 || n > UINT32_MAX || relay_delta_find(chunk + head, ws->length, found)) return RELAY_E_NOT_MINE;
-    found->item_id += (uint32_t)head;
-    found->response_id += (uint32_t)head;
-    found->delta += (uint32_t)head;
-    return 0;
-}
 
 #define LONGEST_HEAD (10 + RELAY_AUDIO_HEAD_BYTES) /* unmasked */
 
