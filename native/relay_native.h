@@ -42,7 +42,7 @@
 #define RELAY_E_BASE64 (-4) /* not the one canonical base64 text, with padding, of any bytes (RFC 4648, section 4) */
 #define RELAY_E_ROOM (-5)   /* the out-buffer is smaller than the call needs */
 #define RELAY_E_MEMORY (-6) /* malloc failed */
-#define RELAY_E_NOT_MINE (-7) /* relay_delta_find(): not exactly what it is for */
+#define RELAY_E_NOT_MINE (-7) /* relay_delta_find(), relay_append_find(): not exactly what they are for */
 
 typedef struct relay_uplink relay_uplink;
 typedef struct relay_downlink relay_downlink;
@@ -216,6 +216,7 @@ typedef struct {
     uint32_t response_id, response_id_chars;
     uint32_t delta, delta_chars;
     uint32_t content_index;
+    uint32_t has_words; /* event_id and obfuscation hold nothing but letters, digits and '_' */
 } relay_delta;
 
 /* Finds them in a `response.output_audio.delta` in any order and with any white space, if it has no other fields
@@ -223,6 +224,13 @@ typedef struct {
  * twice, all texts plain ASCII without escapes, and neither id is empty. The base64 is not looked at. Returns 0 or
  * NOT_MINE. */
 int relay_delta_find(const char *text, size_t n, relay_delta *found);
+
+/* The same for an `input_audio_buffer.append` that has a type, audio, and no other field. */
+int relay_append_find(const char *text, size_t n, uint32_t *audio, uint32_t *audio_chars);
+
+/* The event that relay_uplink_frame() writes, of base64 as it is, which must not overlap `out`. Returns the bytes of
+ * the frame, or RELAY_E_ROOM. */
+ptrdiff_t relay_append_frame(const char *base64, size_t n_chars, const char *key, char *out, size_t room);
 
 /* As relay_downlink_push(), but writes the samples inside a finished, unmasked binary frame behind their header: `item`
  * and `first_sample` as docs/wire.md has them. Returns the bytes of the frame; 0 when no sample came of it. */
@@ -234,9 +242,9 @@ ptrdiff_t relay_downlink_frame_room(const relay_downlink *downlink, size_t n_cha
 
 /* ---- the short way ----
  *
- * For a relay.v1 session on TCP: a frame of audio goes from one socket to the other inside one call, and so do the
- * browser's reports of what it played. Everything else waits in its socket for Python, which sees the stream whole from
- * there on.
+ * For a session on TCP: a frame of audio goes from one socket to the other inside one call. In relay.v1 it is converted,
+ * and sent when it is due, and the browser's reports of what it played are read; in OpenAI's JSON it is checked.
+ * Everything else waits in its socket for Python, which sees the stream whole from there on.
  *
  * Each direction is open or shut, and shut at first. Python opens one when nothing of the session is under way in it, so
  * that nothing is overtaken, and shuts both before it looks at anything of the session. While a direction is open, nobody
@@ -260,13 +268,14 @@ typedef struct relay_way relay_way;
 #define RELAY_NEWS_ENCRYPT 4 /* TLS: relay_way_out() has a frame from this leg; then relay_way_serve() goes on */
 
 #define RELAY_WAY_ID_CHARS 128     /* the longest id of an item or a response that is compared */
-#define RELAY_WAY_REST_BYTES 24576 /* the longest rest; 100 ms of 48 kHz float are a frame of 19,220 bytes */
+#define RELAY_WAY_REST_BYTES 49152 /* the longest rest, and so the longest frame; a second of audio is 64,000 in JSON */
 #define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 1024) /* the longest frame up, which TLS makes longer */
 
 typedef struct {
     uint64_t token; /* the caller's name for the way, told with its news */
     int fds[2];     /* by leg */
     int has_tls;    /* the upstream's socket: its bytes go through Python, which has the keys */
+    int is_json;    /* OpenAI's, and none of what follows; what is kept secret has a character that no base64 or word has */
     relay_uplink *uplink;
     relay_downlink *downlink;
     int64_t lead_ns;                /* how far ahead of playback audio may be sent */

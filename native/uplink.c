@@ -6,6 +6,7 @@
  */
 #include "base64.h"
 #include "handle.h"
+#include "ws.h"
 
 static const char BEFORE[] = "{\"type\":\"input_audio_buffer.append\",\"audio\":\"";
 static const char AFTER[] = "\"}";
@@ -72,4 +73,15 @@ ptrdiff_t relay_uplink_push(relay_uplink *uplink, const char *samples, size_t n_
     const size_t written = base64_encode(handle->resampler.kernels, text, pcm, 2 * outputs);
     memcpy(text + written, AFTER, AFTER_CHARS);
     return (ptrdiff_t)chars;
+}
+
+ptrdiff_t relay_append_frame(const char *base64, size_t n_chars, const char *key, char *out, size_t room) {
+    const size_t event = BEFORE_CHARS + n_chars + AFTER_CHARS, head = ws_head_bytes(event, 1);
+    if (room < n_chars || room - n_chars < head + BEFORE_CHARS + AFTER_CHARS) return RELAY_E_ROOM;
+    char *const text = out + ws_write_head(RELAY_WS_OP_TEXT, event, key, out);
+    memcpy(text, BEFORE, BEFORE_CHARS);
+    memcpy(text + BEFORE_CHARS, base64, n_chars);
+    memcpy(text + BEFORE_CHARS + n_chars, AFTER, AFTER_CHARS);
+    relay_kernels()->mask(text, text, event, ws_key(key, 0));
+    return (ptrdiff_t)(head + event);
 }

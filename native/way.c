@@ -18,165 +18,14 @@
 #include "ws.h"
 
 #define FRAMES 64 /* from one socket before others have their turn */
-#define COUNT_DIGITS 15 /* below 2^53, as policy wants counts */
-#define FINAL_TEXT (WS_FINAL | RELAY_WS_OP_TEXT)
-#define FINAL_BINARY (WS_FINAL | RELAY_WS_OP_BINARY)
-
-/* What becomes of the frame that is looked at. */
-enum { NOT_WHOLE, PASSED, NOT_MINE, STUCK, TO_ENCRYPT };
-
-struct frame {
-    char *payload;
-    size_t bytes, payload_bytes; /* of the whole frame, and of its payload */
-    uint8_t first;               /* byte of the head */
-    int is_masked;
-};
-
-static int read_head(char *at, size_t n, struct frame *frame) {
-    const uint8_t *const bytes = (const uint8_t *)at;
-    if (n < 2) return NOT_WHOLE;
-    const size_t length_bytes = ws_length_bytes(bytes[1] & WS_LENGTH);
-    if (length_bytes == 8) return NOT_MINE; /* longer than any frame of audio here */
-    frame->first = bytes[0];
-    frame->is_masked = (bytes[1] & WS_MASKED) != 0;
-    const size_t head = 2 + length_bytes + (frame->is_masked ? 4 : 0);
-    if (n < head) return NOT_WHOLE;
-    frame->payload_bytes = length_bytes ? (size_t)ws_big_endian(bytes + 2, 2) : bytes[1] & WS_LENGTH;
-    if (ws_bad_length(frame->payload_bytes, length_bytes)) return NOT_MINE;
-    frame->payload = at + head;
-    frame->bytes = head + frame->payload_bytes;
-    return PASSED;
-}
-
-static void unmask(struct frame *frame) {
-    const uint32_t key = ws_key(frame->payload - 4, 0);
-    relay_kernels()->mask(frame->payload, frame->payload, frame->payload_bytes, key);
-}
-
-/* Sends; what the socket does not take now is the rest. A broken socket takes nothing either: whoever writes the rest
- * finds out. `n` is at most RELAY_WAY_REST_BYTES. */
-static int put(relay_way *way, int leg, const char *bytes, size_t n) {
-    const ssize_t sent = send(way->legs[leg].fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-    const size_t taken = sent > 0 ? (size_t)sent : 0;
-    if (taken == n) return PASSED;
-    memcpy(way->pump->rest, bytes + taken, n - taken);
-    way->pump->rest_of = way, way->rest_leg = leg, way->rest_bytes = n - taken;
-    return STUCK;
-}
-
-/* Up: samples become an append event in a masked frame, in the socket or for Python to encrypt. */
-static int take_samples(relay_way *way, struct frame *frame) {
-    relay_pump *const pump = way->pump;
-    const ptrdiff_t room = relay_uplink_frame_room(way->ends.uplink, frame->payload_bytes);
-    if (room < 0 || room > RELAY_WAY_FRAME_BYTES) return NOT_MINE;
-    const char *const key = pump_key(pump);
-    if (!key) return NOT_MINE;
-    unmask(frame);
-    const ptrdiff_t n =
-        relay_uplink_frame(way->ends.uplink, frame->payload, frame->payload_bytes, key, pump->out, sizeof pump->out);
-    if (n < 0) return NOT_MINE;
-    way->counts.up_bytes += frame->payload_bytes;
-    if (n == 0) return PASSED; /* too few samples for one of the upstream's */
-    way->counts.up_events++;
-    if (!way->ends.has_tls) return put(way, RELAY_WAY_UPSTREAM, pump->out, (size_t)n);
-    pump->out_bytes = (size_t)n;
-    return TO_ENCRYPT;
-}
-
-/* Digits up to `close`. Returns what follows it, or NULL. */
-static const char *read_count(const char *at, const char *end, char close, uint64_t *count) {
-    const char *const start = at;
-    *count = 0;
-    for (; at < end && *at >= '0' && *at <= '9' && at - start < COUNT_DIGITS; at++)
-        *count = *count * 10 + (uint64_t)(*at - '0');
-    const int is_count = at > start && (*start != '0' || at - start == 1);
-    return is_count && at < end && *at == close ? at + 1 : NULL;
-}
-
-/* `relay.played` as JSON.stringify writes it, and no other way. */
-static int read_report(const char *at, size_t n, uint64_t *item, uint64_t *samples) {
-    static const char before[] = "{\"type\":\"relay.played\",\"item\":", between[] = "\"samples\":";
-    const char *const end = at + n;
-    if (n < sizeof before || memcmp(at, before, sizeof before - 1) != 0) return 0;
-    at = read_count(at + sizeof before - 1, end, ',', item);
-    if (!at || (size_t)(end - at) < sizeof between || memcmp(at, between, sizeof between - 1) != 0) return 0;
-    return read_count(at + sizeof between - 1, end, '}', samples) == end;
-}
-
-/* How far the browser is with the item that is being spoken: kept for Python, which asks when it matters. */
-static int take_report(relay_way *way, struct frame *frame) {
-    uint64_t item, samples;
-    unmask(frame);
-    if (way->legs[RELAY_WAY_UPSTREAM].state != WAY_OPEN) return NOT_MINE;
-    if (!read_report(frame->payload, frame->payload_bytes, &item, &samples)) return NOT_MINE;
-    if (item != way->item.number || samples > way->item.sent_samples) return NOT_MINE;
-    if (samples > way->counts.played_samples) way->counts.played_samples = samples;
-    const uint64_t unheard = way->item.sent_samples - way->counts.played_samples;
-    const int64_t heard_at_ns = relay_now_ns() + (int64_t)(unheard * 1000000000 / way->ends.rate_hz);
-    if (way->heard_at_ns < heard_at_ns) way->heard_at_ns = heard_at_ns; /* a player that stands still gets no more */
-    return PASSED;
-}
-
-static size_t pcm_samples(const char *base64, size_t chars) {
-    return (chars / 4 * 3 - (base64[chars - 1] == '=') - (base64[chars - 2] == '=')) / 2;
-}
-
-static int is_item(const relay_way_item *item, const char *text, const relay_delta *found) {
-    return found->item_id_chars == item->item_id_chars && found->response_id_chars == item->response_id_chars &&
-           found->content_index == item->content_index &&
-           memcmp(text + found->item_id, item->item_id, item->item_id_chars) == 0 &&
-           memcmp(text + found->response_id, item->response_id, item->response_id_chars) == 0;
-}
-
-static void sent(relay_way *way, uint64_t samples, int64_t now_ns) {
-    way->item.sent_samples += samples;
-    if (way->heard_at_ns < now_ns) way->heard_at_ns = now_ns;
-    way->heard_at_ns += (int64_t)(samples * 1000000000 / way->ends.rate_hz);
-}
-
-/* Down: an audio delta of the item that is being spoken, if it is due. */
-static int take_delta(relay_way *way, struct frame *frame) {
-    relay_pump *const pump = way->pump;
-    const int64_t now_ns = relay_now_ns();
-    relay_delta found;
-    if (way->heard_at_ns - way->ends.lead_ns > now_ns) return NOT_MINE;
-    if (relay_delta_find(frame->payload, frame->payload_bytes, &found) || !is_item(&way->item, frame->payload, &found))
-        return NOT_MINE;
-    const char *const delta = frame->payload + found.delta;
-    if (found.delta_chars < 4 || pcm_samples(delta, found.delta_chars) > way->ends.longest_delta_samples)
-        return NOT_MINE;
-    const ptrdiff_t room = relay_downlink_frame_room(way->ends.downlink, found.delta_chars);
-    if (room < 0 || room > RELAY_WAY_REST_BYTES) return NOT_MINE; /* the frame is shorter than what making it takes */
-    const ptrdiff_t n = relay_downlink_frame(way->ends.downlink, delta, found.delta_chars, way->item.number,
-                                             way->item.sent_samples, pump->out, sizeof pump->out);
-    if (n < 0) return NOT_MINE;
-    way->counts.down_events++;
-    way->counts.down_samples += pcm_samples(delta, found.delta_chars);
-    if (n == 0) return PASSED;
-    struct frame made = {0};
-    read_head(pump->out, (size_t)n, &made);
-    sent(way, (made.payload_bytes - RELAY_AUDIO_HEAD_BYTES) / way->ends.sample_bytes, now_ns);
-    return put(way, RELAY_WAY_BROWSER, pump->out, (size_t)n);
-}
-
-static int take_frame(relay_way *way, int leg, char *at, size_t n, struct frame *frame) {
-    const int head = read_head(at, n, frame);
-    if (head != PASSED) return head;
-    const int is_up = leg == RELAY_WAY_BROWSER;
-    const int is_binary = frame->first == FINAL_BINARY, is_text = frame->first == FINAL_TEXT;
-    if (frame->is_masked != is_up || !(is_text || (is_up && is_binary))) return NOT_MINE;
-    if (n < frame->bytes) return frame->bytes <= PUMP_READ_BYTES / 2 ? NOT_WHOLE : NOT_MINE;
-    if (!is_up) return take_delta(way, frame);
-    return is_binary ? take_samples(way, frame) : take_report(way, frame);
-}
 
 /* What may pass of `n` bytes passes, up to *passed: at most *frames_left. */
 static int take_frames(relay_way *way, int leg, char *at, size_t n, size_t *passed, size_t *frames_left) {
-    int outcome = PASSED;
-    while (outcome == PASSED && *passed < n && *frames_left) {
-        struct frame frame;
-        outcome = take_frame(way, leg, at + *passed, n - *passed, &frame);
-        if (outcome == NOT_MINE || outcome == NOT_WHOLE) break;
+    int outcome = FRAME_PASSED;
+    while (outcome == FRAME_PASSED && *passed < n && *frames_left) {
+        struct way_frame frame;
+        outcome = way_take_frame(way, leg, at + *passed, n - *passed, &frame);
+        if (outcome == FRAME_NOT_MINE || outcome == FRAME_NOT_WHOLE) break;
         *passed += frame.bytes;
         --*frames_left;
     }
@@ -188,7 +37,7 @@ static int look(relay_way *way, int leg, int *is_drained) {
     const int fd = way->legs[leg].fd;
     const ssize_t n = recv(fd, way->pump->in, PUMP_READ_BYTES, MSG_PEEK | MSG_DONTWAIT);
     *is_drained = n < PUMP_READ_BYTES;
-    if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? NOT_WHOLE : NOT_MINE;
+    if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? FRAME_NOT_WHOLE : FRAME_NOT_MINE;
     size_t passed = 0;
     const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);
     way->is_done = *is_drained && passed == (size_t)n;
@@ -223,9 +72,9 @@ static int has_bytes(int fd) {
 static int serve_open(relay_way *way, int leg) {
     for (int is_drained = 0; !is_drained;) {
         switch (look(way, leg, &is_drained)) {
-            case NOT_MINE: return careful(way, leg);
-            case STUCK: return stuck(way);
-            case TO_ENCRYPT: return RELAY_NEWS_ENCRYPT;
+            case FRAME_NOT_MINE: return careful(way, leg);
+            case FRAME_STUCK: return stuck(way);
+            case FRAME_TO_ENCRYPT: return RELAY_NEWS_ENCRYPT;
             default: break;
         }
         if (way->frames_left == 0) {
@@ -293,10 +142,10 @@ ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room) {
 
 ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n) {
     char head[RELAY_WS_HEAD_BYTES];
-    struct frame frame;
+    struct way_frame frame;
     if (n > sizeof head) n = sizeof head;
     memcpy(head, bytes, n);
-    return read_head(head, n, &frame) == PASSED ? (ptrdiff_t)frame.bytes : 0;
+    return way_read_head(head, n, &frame) == FRAME_PASSED ? (ptrdiff_t)frame.bytes : 0;
 }
 
 ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg) {
@@ -317,8 +166,8 @@ size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news) {
     *news = RELAY_NEWS_NONE;
     if (way->legs[RELAY_WAY_UPSTREAM].state != WAY_OPEN) return 0;
     const int outcome = take_frames(way, RELAY_WAY_UPSTREAM, plain, n, &passed, &frames);
-    if (outcome == NOT_MINE) *news = careful(way, RELAY_WAY_UPSTREAM);
-    if (outcome == STUCK) *news = stuck(way);
+    if (outcome == FRAME_NOT_MINE) *news = careful(way, RELAY_WAY_UPSTREAM);
+    if (outcome == FRAME_STUCK) *news = stuck(way);
     return passed;
 }
 
@@ -329,5 +178,5 @@ size_t relay_way_out(const relay_way *way, const char **frame) {
 
 int relay_way_send(relay_way *way, const char *bytes, size_t n) {
     if (n > sizeof way->pump->rest) return RELAY_E_ROOM;
-    return put(way, RELAY_WAY_UPSTREAM, bytes, n) == STUCK ? stuck(way) : RELAY_NEWS_NONE;
+    return way_put(way, RELAY_WAY_UPSTREAM, bytes, n) == FRAME_STUCK ? stuck(way) : RELAY_NEWS_NONE;
 }

@@ -1,4 +1,4 @@
-/* What pump.c and way.c have in common. Internal to native/. */
+/* What pump.c, way.c and way_frame.c have in common. Internal to native/. */
 #ifndef RELAY_WAY_H
 #define RELAY_WAY_H
 
@@ -6,7 +6,7 @@
 
 #define PUMP_EVENTS 64
 #define PUMP_READ_BYTES 65536
-#define PUMP_OUT_BYTES 49152 /* a frame with the scratch that making it takes; the frame itself fits into a rest */
+#define PUMP_OUT_BYTES RELAY_WAY_REST_BYTES /* also the scratch that making a frame takes */
 #define PUMP_KEY_BYTES 4096
 
 /* What is done about bytes in a socket: nothing; Python is told of them; or those that may take the short way do. */
@@ -38,6 +38,26 @@ struct relay_pump {
     const relay_way *rest_of; /* whose rest that is */
     char keys[PUMP_KEY_BYTES], in[PUMP_READ_BYTES], out[PUMP_OUT_BYTES], rest[RELAY_WAY_REST_BYTES];
 };
+
+/* What becomes of a frame. */
+enum { FRAME_NOT_WHOLE, FRAME_PASSED, FRAME_NOT_MINE, FRAME_STUCK, FRAME_TO_ENCRYPT };
+
+struct way_frame {
+    char *at, *payload;
+    size_t bytes, payload_bytes; /* of the whole frame, and of its payload */
+    uint8_t first;               /* byte of the head */
+    int is_masked;
+};
+
+/* Reads the head of the frame that begins at `at`: FRAME_PASSED if it is all there. */
+int way_read_head(char *at, size_t n, struct way_frame *frame);
+
+/* Passes on the frame that begins at `at`, if it may; it is unmasked where it lies. */
+int way_take_frame(relay_way *way, int leg, char *at, size_t n, struct way_frame *frame);
+
+/* Sends; what the socket does not take now is the rest. A broken socket takes nothing either: whoever writes the rest
+ * finds out. `n` is at most RELAY_WAY_REST_BYTES. */
+int way_put(relay_way *way, int leg, const char *bytes, size_t n);
 
 /* Four bytes that nobody can foretell, from the kernel; NULL if it has none to give now. They are used once. */
 const char *pump_key(relay_pump *pump);

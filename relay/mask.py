@@ -29,6 +29,11 @@ class Mask:
         texts = sorted({secret.reveal() for secret in secrets if secret}, key=len, reverse=True)
         self._searches = [(_rare_in(text), _spellings(text)) for text in texts]
 
+    @property
+    def spares_words(self) -> bool:
+        """Whether none of the secrets can be in words (letters, digits, `_`) and base64."""
+        return all(rare for rare, _ in self._searches)
+
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
         for rare, spellings in self._searches:

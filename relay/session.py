@@ -238,8 +238,8 @@ class Session:
         await self._started.wait()
         self._clock.ring()
         self._apply(self._client.ready())
-        if type(leg) is UpstreamLeg:  # one that translates has to see everything
-            path = self._client.audio_path
+        path = self._client.audio_path
+        if path is not None and leg.may_pass(path):
             self._short_way = open_short_way(self._services.pump, self, path, self._browser.socket, leg.socket)
         self._connected.set()
 

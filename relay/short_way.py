@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, cast
 
 from relay import wire
 from relay._native import ffi, lib
-from relay.core.passing import AudioPath, Passed, SpokenItem
+from relay.core.passing import AudioPath, EventPath, Passed, SpokenItem
 from relay.core.playout import FRAME_MS
 from relay.pump import READ_BYTES, Pump
 from relay.way_stream import TlsWayStream, WayStream
@@ -25,6 +25,9 @@ from relay.way_stream import TlsWayStream, WayStream
 BROWSER: Final[int] = lib.RELAY_WAY_BROWSER
 UPSTREAM: Final[int] = lib.RELAY_WAY_UPSTREAM
 MAX_ID_CHARS: Final[int] = lib.RELAY_WAY_ID_CHARS
+
+Streams = tuple[WayStream, WayStream]
+"""By leg."""
 
 
 class Owner(Protocol):
@@ -47,13 +50,13 @@ class Owner(Protocol):
 
 
 def open_short_way(
-    pump: Pump | None, owner: Owner, path: AudioPath | None, browser: wire.WebSocket, upstream: wire.WebSocket
+    pump: Pump | None, owner: Owner, path: AudioPath | EventPath, browser: wire.WebSocket, upstream: wire.WebSocket
 ) -> ShortWay | None:
-    """Give a session that stands its short way, if its language, its streams and the process have one."""
+    """Give a session that stands its short way, if its streams and the process have one."""
     streams = browser.stream, upstream.stream
-    if pump is None or path is None or not all(isinstance(stream, WayStream) for stream in streams):
+    if pump is None or not all(isinstance(stream, WayStream) for stream in streams):
         return None
-    way = ShortWay(pump, owner, cast(tuple[WayStream, WayStream], streams), path)
+    way = ShortWay(pump, owner, cast(Streams, streams), path)
     for leg, socket in ((BROWSER, browser), (UPSTREAM, upstream)):
         cast(WayStream, socket.stream).join(way, leg, socket)
     return way
@@ -62,7 +65,7 @@ def open_short_way(
 class ShortWay:
     """The short way of one session, between two streams that are not closed yet."""
 
-    def __init__(self, pump: Pump, owner: Owner, streams: tuple[WayStream, WayStream], path: AudioPath) -> None:
+    def __init__(self, pump: Pump, owner: Owner, streams: Streams, path: AudioPath | EventPath) -> None:
         self._pump = pump
         self._owner = owner
         self._streams = streams
@@ -200,29 +203,35 @@ class ShortWay:
         return bytes(ffi.buffer(self._pump.room, n))
 
     def _passed(self) -> Passed:
-        counts = self._counts
+        counts, path = self._counts, self._path
         return Passed(
-            up_samples=counts.up_bytes // self._path.input_sample_bytes,
+            up_samples=counts.up_bytes // path.input_sample_bytes,
             up_events=counts.up_events,
             down_events=counts.down_events,
             down_samples=counts.down_samples,
-            down_s=counts.down_samples / self._path.upstream_rate_hz,
+            down_s=counts.down_samples / path.upstream_rate_hz,
             sent_samples=counts.sent_samples,
             played_samples=counts.played_samples,
             unheard_s=counts.heard_in_ns / 1e9,
         )
 
 
-def _ends(name: int, streams: tuple[WayStream, WayStream], path: AudioPath) -> Any:
+def _ends(name: int, streams: Streams, path: AudioPath | EventPath) -> Any:
     ends = ffi.new("relay_way_ends *")
     ends.token = name
     ends.fds = [stream.socket.fileno() for stream in streams]
     ends.has_tls = isinstance(streams[UPSTREAM], TlsWayStream)
+    ends.is_json = isinstance(path, EventPath)
+    if isinstance(path, AudioPath):
+        _set_audio(ends, path)
+    return ends
+
+
+def _set_audio(ends: Any, path: AudioPath) -> None:
     ends.uplink, ends.downlink = path.uplink.handle, path.downlink.handle
     ends.lead_ns = round(path.lead_s * 1e9)
     ends.rate_hz, ends.sample_bytes = path.output_rate_hz, path.output_sample_bytes
     ends.longest_delta_samples = path.upstream_rate_hz * FRAME_MS // 1000
-    return ends
 
 
 def _fits(item: SpokenItem) -> bool:

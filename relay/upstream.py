@@ -27,6 +27,7 @@ from relay.addresses import Address
 from relay.config import Config, Secret
 from relay.core import events
 from relay.core.beta_upstream import BetaUpstream
+from relay.core.passing import AudioPath, EventPath
 from relay.core.xai_upstream import XaiUpstream
 from relay.errors import (
     CertificateFault,
@@ -138,6 +139,10 @@ class UpstreamLeg:
         """The WebSocket."""
         return self._socket
 
+    def may_pass(self, path: AudioPath | EventPath) -> bool:
+        """Whether audio may pass unread: as samples, or in events of words and base64 if no secret can be in those."""
+        return isinstance(path, AudioPath) or self._mask.spares_words
+
     async def keep_alive(self) -> NoReturn:
         """Ping for ever. Raises UpstreamTimeout."""
         with self._as_upstream_error():
@@ -223,6 +228,10 @@ class TranslatingLeg(UpstreamLeg):
         super().__init__(socket, mask)
         self._translator = translator
         self._heard: deque[str] = deque()
+
+    def may_pass(self, path: AudioPath | EventPath) -> bool:
+        """Nothing may: whoever translates has to see it."""
+        return False
 
     async def receive(self) -> str:
         """Return the next event in GA. Raises UpstreamError."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from relay.core.passing import AudioPath, Passed, SpokenItem
+from relay.core.passing import AudioPath, EventPath, Passed, SpokenItem
 from relay.core.permissions import Permissions
 
 
@@ -96,7 +96,7 @@ class Client(Protocol):
         """Return the next message for the browser that is due. Raises UpstreamProtocolError."""
 
     @property
-    def audio_path(self) -> AudioPath | None:
+    def audio_path(self) -> AudioPath | EventPath | None:
         """Both directions of the audio, if it may take a short way between the sockets."""
 
     def spoken(self, now_s: float) -> SpokenItem | None:

@@ -25,7 +25,7 @@ from relay.core import dialect, events, messages
 from relay.core.client import ClientSettings, Decision
 from relay.core.client_audio import CLIENT_RATE_HZ, ClientAudio
 from relay.core.formats import Samples, recordings, samples
-from relay.core.passing import Passed
+from relay.core.passing import NOTE_EVERY_S, EventPath, Passed, SpokenItem
 from relay.core.places import take
 from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, read_any
 from relay.core.public import Hearing
@@ -47,7 +47,6 @@ class OpenAIJson:
     started = True
     queued_ms = 0.0
     flushing = 0
-    audio_path = None
 
     def __init__(self, settings: ClientSettings, *, beta: bool = False) -> None:
         self._policy = Policy(settings.permissions, OPENAI)
@@ -60,6 +59,7 @@ class OpenAIJson:
         self._converts = self._audio.converts
         self._unsent_ms = 0.0
         self._to_beta = dialect.ServerToBeta() if beta else None
+        self._spoken: SpokenItem | None = None
         self._was_updated = False
         self._session: Any = None
         self._unanswered = 0
@@ -86,6 +86,7 @@ class OpenAIJson:
             if delta is not None and text_shown is not None and self._to_beta is None and not self._converts:
                 if kind == events.AUDIO_DELTA:
                     self._turns.audio(delta.item_id, delta.delta)
+                    self._spoken = SpokenItem.of(delta.item_id, delta.response_id, delta.content_index)
                 return Decision(browser=[text_shown])  # nearly all that comes: nothing else is done with it
             if kind == events.AUDIO_DELTA:
                 self._count(delta, text)
@@ -130,12 +131,24 @@ class OpenAIJson:
         """Return nothing: audio travels in events."""
         return None
 
-    def spoken(self, now_s: float) -> None:
-        """Return nothing: its audio travels in events."""
+    @property
+    def audio_path(self) -> EventPath | None:
+        """Events of audio pass as they came, unless somebody has to convert them, or may choose what is in them."""
+        if self._converts or self._chooses_format:
+            return None
+        return EventPath(CLIENT_RATE_HZ, NOTE_EVERY_S)
+
+    def spoken(self, now_s: float) -> SpokenItem | None:
+        """Return the item whose audio came last; for a beta client its events change their names."""
+        return self._spoken if self._to_beta is None else None
 
     def passed(self, passed: Passed, now_s: float) -> Decision:
-        """Nothing passes."""
-        return Decision()
+        """Count audio that passed inside its events."""
+        said_ms = passed.up_samples * 1000 / CLIENT_RATE_HZ
+        self._turns.appended(said_ms)
+        if self._spoken is not None and passed.down_samples:
+            self._turns.passed(self._spoken.item_id, passed.down_samples)
+        return Decision(recorded_ms=said_ms)
 
     def close(self) -> None:
         """Give back what is held in C."""

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from relay.audio import Downlink, Uplink
 
+NOTE_EVERY_S = 0.25
+"""How often a session wants to know what passed: half of the pause after which a microphone's clock is not judged
+(vitals.py); its limits are as exact."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpokenItem:
@@ -17,6 +21,11 @@ class SpokenItem:
     content_index: int
     sent_samples: int
     unheard_s: float
+
+    @classmethod
+    def of(cls, item_id: str, response_id: str, content_index: int) -> SpokenItem:
+        """An item of which nobody says how much was heard."""
+        return cls(0, item_id, response_id, content_index, sent_samples=0, unheard_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class AudioPath:
-    """Both directions of a session's audio.
+    """Both directions of a session's audio, which is converted.
 
     `lead_s` is how far ahead of playback it may be sent, `note_every_s` how often a session wants to know what passed.
     """
@@ -53,3 +62,12 @@ class AudioPath:
     upstream_rate_hz: int
     lead_s: float
     note_every_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventPath:
+    """Audio that passes inside its events, as it came: PCM16, of one rate on both sides."""
+
+    upstream_rate_hz: int
+    note_every_s: float
+    input_sample_bytes: int = 2

@@ -16,7 +16,7 @@ from relay.core.client import ClientSettings, Decision
 from relay.core.conversation import Conversation
 from relay.core.events import encode
 from relay.core.formats import Samples, recordings
-from relay.core.passing import AudioPath, Passed, SpokenItem
+from relay.core.passing import NOTE_EVERY_S, AudioPath, Passed, SpokenItem
 from relay.core.places import MISSING, take
 from relay.core.playout import Playout
 from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up
@@ -28,9 +28,6 @@ from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
 
 LEVEL_EVERY_S = 0.1
-NOTE_EVERY_S = 0.25
-"""Half of the pause after which a microphone's clock is not judged (vitals.py), for a client that wants no levels."""
-
 SILENCE_DBFS = -120.0
 SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 

@@ -1,4 +1,5 @@
-/* Finding the audio in a delta event, without decoding it: a reader for one kind of JSON object, and for nothing else.
+/* Finding the audio in a delta event or in an append event, without decoding it: a reader for two kinds of JSON object,
+ * and for nothing else.
  *
  * It takes less than JSON allows, and nothing that a JSON decoder would understand otherwise: an object of the known
  * fields, each once, with plain strings and small whole numbers for values. It never looks at a byte twice but for the
@@ -55,9 +56,10 @@ static int equals(const struct span *span, const char *text) {
     return span->n == strlen(text) && memcmp(span->at, text, span->n) == 0;
 }
 
-/* The fields of the event. Texts come first. */
+/* The fields of both events. Texts come first. */
 enum field {
     TYPE,
+    AUDIO,
     EVENT_ID,
     RESPONSE_ID,
     ITEM_ID,
@@ -69,7 +71,7 @@ enum field {
     FIELDS,
 };
 
-static const char *const NAMES[FIELDS] = {"type",  "event_id",    "response_id",  "item_id",
+static const char *const NAMES[FIELDS] = {"type",  "audio",       "event_id",     "response_id",  "item_id",
                                           "delta", "obfuscation", "output_index", "content_index"};
 
 struct event {
@@ -105,21 +107,48 @@ static int take_event(struct reader *reader, struct event *event) {
     return reader->at == reader->end;
 }
 
+static int has(const struct event *event, int field) { return (event->seen & 1u << field) != 0; }
+
 /* A text that did not come has no characters, like an empty one; only the delta may be empty. */
-static int is_audio(const struct event *event) {
-    return equals(&event->text[TYPE], "response.output_audio.delta") && (event->seen & 1u << DELTA) &&
+static int is_delta(const struct event *event) {
+    return equals(&event->text[TYPE], "response.output_audio.delta") && has(event, DELTA) && !has(event, AUDIO) &&
            event->text[ITEM_ID].n > 0 && event->text[RESPONSE_ID].n > 0;
 }
 
-int relay_delta_find(const char *text, size_t n, relay_delta *found) {
+static int is_append(const struct event *event) {
+    return equals(&event->text[TYPE], "input_audio_buffer.append") && event->seen == (1u << TYPE | 1u << AUDIO);
+}
+
+/* Letters, digits and `_` alone. */
+static int is_word(const struct span *span) {
+    for (size_t i = 0; i < span->n; i++) {
+        const char c = span->at[i], lower = (char)(c | 0x20);
+        if (!(c >= '0' && c <= '9') && !(lower >= 'a' && lower <= 'z') && c != '_') return 0;
+    }
+    return 1;
+}
+
+static int read_event(const char *text, size_t n, struct event *event) {
     struct reader reader = {text, text + n};
+    memset(event, 0, sizeof *event);
+    return n <= UINT32_MAX && take_event(&reader, event);
+}
+
+int relay_delta_find(const char *text, size_t n, relay_delta *found) {
     struct event event;
-    memset(&event, 0, sizeof event);
-    if (n > UINT32_MAX || !take_event(&reader, &event) || !is_audio(&event)) return RELAY_E_NOT_MINE;
+    if (!read_event(text, n, &event) || !is_delta(&event)) return RELAY_E_NOT_MINE;
     const struct span item = event.text[ITEM_ID], response = event.text[RESPONSE_ID], delta = event.text[DELTA];
     found->item_id = (uint32_t)(item.at - text), found->item_id_chars = (uint32_t)item.n;
     found->response_id = (uint32_t)(response.at - text), found->response_id_chars = (uint32_t)response.n;
     found->delta = (uint32_t)(delta.at - text), found->delta_chars = (uint32_t)delta.n;
     found->content_index = event.number[CONTENT_INDEX - TEXTS];
+    found->has_words = is_word(&event.text[EVENT_ID]) && is_word(&event.text[OBFUSCATION]);
+    return 0;
+}
+
+int relay_append_find(const char *text, size_t n, uint32_t *audio, uint32_t *audio_chars) {
+    struct event event;
+    if (!read_event(text, n, &event) || !is_append(&event)) return RELAY_E_NOT_MINE;
+    *audio = (uint32_t)(event.text[AUDIO].at - text), *audio_chars = (uint32_t)event.text[AUDIO].n;
     return 0;
 }
