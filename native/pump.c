@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,18 +33,22 @@ relay_pump *relay_pump_new(void) {
     relay_pump *pump = calloc(1, sizeof *pump);
     if (!pump) return NULL;
     pump->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (pump->epoll >= 0) return pump;
-    free(pump);
+    pump->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pump->epoll >= 0 && pump->bell >= 0) return pump;
+    relay_pump_free(pump);
     return NULL;
 }
 
 void relay_pump_free(relay_pump *pump) {
     if (!pump) return;
     close(pump->epoll);
+    close(pump->bell);
     free(pump);
 }
 
 int relay_pump_fd(const relay_pump *pump) { return pump->epoll; }
+
+int relay_pump_bell(const relay_pump *pump) { return pump->bell; }
 
 int relay_pump_wait_for(relay_pump *pump, int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = LOOP};

@@ -302,10 +302,13 @@ typedef struct {
 /* CLOCK_MONOTONIC. */
 int64_t relay_now_ns(void);
 
-/* NULL: no memory, or no file descriptor. Freed after its ways; NULL is allowed. */
+/* NULL: no memory, or no file descriptors. Freed after its ways; NULL is allowed. */
 relay_pump *relay_pump_new(void);
 void relay_pump_free(relay_pump *pump);
 int relay_pump_fd(const relay_pump *pump);
+
+/* An eventfd(2) with which the caller may end a wait of its own for the loop's descriptor; the pump only keeps it. */
+int relay_pump_bell(const relay_pump *pump);
 
 /* Wait for the caller's event loop as well: `fd` is readable when it has something to do, as that of an epoll is. It
  * belongs to the caller, and lives longer. Returns 0, or -1 if it cannot be waited for. */

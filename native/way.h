@@ -32,7 +32,7 @@ struct relay_way {
 /* Its buffers are shared by all its ways, for only one of them works at a time, and a rest is taken at once: 24 KiB in
  * each way would be a quarter of what a session costs. */
 struct relay_pump {
-    int epoll, next, count, loop_is_ready;
+    int epoll, bell, next, count, loop_is_ready;
     uint64_t events[PUMP_EVENTS]; /* a way's address with the leg in its lowest bit, or one of pump.c's own */
     size_t keys_left, out_bytes;  /* of `out`: a frame that Python encrypts */
     const relay_way *rest_of; /* whose rest that is */

@@ -57,11 +57,11 @@ class Pump(trio.abc.Instrument):
     def __init__(self, fdinfo: Path = FDINFO) -> None:
         handle = lib.relay_pump_new()
         if not handle:
-            raise MemoryError("no memory, or no file descriptor, for the audio of sessions")
+            raise MemoryError("no memory, or no file descriptors, for the audio of sessions")
         self.handle = ffi.gc(handle, lib.relay_pump_free)
         self.room: Any = ffi.new("char[]", READ_BYTES)
         self._fdinfo = fdinfo
-        self._bell = -1
+        self._bell: int = lib.relay_pump_bell(handle)
         self._found = ffi.new("uint64_t *"), ffi.new("int *"), ffi.new("int *")
         self._passengers: dict[int, Passenger] = {}
         self._names = 0
@@ -85,15 +85,11 @@ class Pump(trio.abc.Instrument):
 
     async def run(self) -> NoReturn:
         """Serve them for ever."""
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        try:
-            loop_fd = await _loop_fd(self._bell, self._fdinfo)
-            if loop_fd is not None and lib.relay_pump_wait_for(self.handle, loop_fd) == 0:
-                await self._run_between_turns()
-            log.warning("pump.no_loop_fd", problem="no /proc/self/fdinfo: a frame of audio costs several times as much")
-            await self._run_in_turns()
-        finally:
-            os.close(self._bell)
+        loop_fd = await _loop_fd(self._bell, self._fdinfo)
+        if loop_fd is not None and lib.relay_pump_wait_for(self.handle, loop_fd) == 0:
+            await self._run_between_turns()
+        log.warning("pump.no_loop_fd", problem="no /proc/self/fdinfo: a frame of audio costs several times as much")
+        await self._run_in_turns()
 
     async def _run_between_turns(self) -> NoReturn:
         trio.lowlevel.add_instrument(self)

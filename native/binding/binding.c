@@ -1834,6 +1834,44 @@ _cffi_f_relay_now_ns(PyObject *self, PyObject *noarg)
 #  define _cffi_f_relay_now_ns _cffi_d_relay_now_ns
 #endif
 
+static int _cffi_d_relay_pump_bell(relay_pump const * x0)
+{
+  return relay_pump_bell(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_pump_bell(PyObject *self, PyObject *arg0)
+{
+  relay_pump const * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(26), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_pump_bell(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_pump_bell _cffi_d_relay_pump_bell
+#endif
+
 static int _cffi_d_relay_pump_fd(relay_pump const * x0)
 {
   return relay_pump_fd(x0);
@@ -4060,6 +4098,7 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 11), (void *)_cffi_d_relay_init },
   { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 55), (void *)_cffi_d_relay_live_handles },
   { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 57), (void *)_cffi_d_relay_now_ns },
+  { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_pump_bell },
   { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_pump_fd },
   { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 191), (void *)_cffi_d_relay_pump_free },
   { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 158), (void *)_cffi_d_relay_pump_new },
@@ -4241,7 +4280,7 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  105,  /* num_globals */
+  106,  /* num_globals */
   9,  /* num_struct_unions */
   0,  /* num_enums */
   9,  /* num_typenames */

@@ -1,114 +1,7 @@
 /* The short way, socket to socket: real TCP on loopback, and every outcome that relay_native.h names. */
-#include "check.h"
+#include "road.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "way.h"
-
-static const char KEY[4] = {1, 2, 3, 4};
-
-/* One session: `far` is what the browser and the upstream hold, `near` what the way holds. */
-struct road {
-    int far[2], near[2];
-    relay_pump *pump;
-    relay_way *way;
-    relay_way_ends ends;
-    relay_way_counts counts;
-};
-
-static void tcp_pair(int pair[2]) {
-    const int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    if (bind(listener, (struct sockaddr *)&at, size) || listen(listener, 1)) abort();
-    if (getsockname(listener, (struct sockaddr *)&at, &size)) abort();
-    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(pair[0], (struct sockaddr *)&at, size)) abort();
-    pair[1] = accept(listener, NULL, NULL);
-    setsockopt(pair[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    close(listener);
-}
-
-static struct road begin(int in_hz, int encoding, int out_hz, int has_tls) {
-    struct road road = {0};
-    int error;
-    for (int leg = 0; leg < 2; leg++) {
-        int pair[2];
-        tcp_pair(pair);
-        road.far[leg] = pair[0], road.near[leg] = pair[1];
-    }
-    road.pump = relay_pump_new();
-    road.ends = (relay_way_ends){
-        .token = 7,
-        .fds = {road.near[0], road.near[1]},
-        .has_tls = has_tls,
-        .uplink = relay_uplink_new(encoding, in_hz, 24000, &error),
-        .downlink = relay_downlink_new(encoding, out_hz, 24000, &error),
-        .lead_ns = 1000000000,
-        .rate_hz = (uint32_t)out_hz,
-        .sample_bytes = encoding == RELAY_F32LE ? 4 : 2,
-        .longest_delta_samples = 2400,
-    };
-    road.way = relay_way_new(road.pump, &road.ends);
-    if (!road.pump || !road.way || relay_pump_fd(road.pump) < 0) abort();
-    return road;
-}
-
-static void end(struct road *road) {
-    relay_way_free(road->way);
-    relay_pump_free(road->pump);
-    relay_uplink_free(road->ends.uplink), relay_downlink_free(road->ends.downlink);
-    for (int leg = 0; leg < 2; leg++) close(road->far[leg]), close(road->near[leg]);
-}
-
-/* Waits until `n` bytes can be read from a socket, five seconds at most. */
-static void arrive(int fd, size_t n) {
-    static char bytes[1 << 20];
-    for (int i = 0; i < 5000; i++) {
-        if (recv(fd, bytes, n, MSG_PEEK | MSG_DONTWAIT) == (ssize_t)n) return;
-        usleep(1000);
-    }
-    CHECK(0, "%zu bytes did not arrive", n);
-}
-
-static void say(struct road *road, int leg, const char *bytes, size_t n) {
-    if (send(road->far[leg], bytes, n, 0) != (ssize_t)n) abort();
-}
-
-static size_t hear(struct road *road, int leg, char *out, size_t room) {
-    const ssize_t n = recv(road->far[leg], out, room, MSG_DONTWAIT);
-    return n > 0 ? (size_t)n : 0;
-}
-
-/* Hears until `n` bytes are there, for two seconds at most, and pumps meanwhile. Returns the last news. */
-static int hear_all(struct road *road, int leg, char *out, size_t n) {
-    uint64_t token;
-    int from, news = 0, last = 0;
-    size_t have = 0;
-    for (int i = 0; i < 2000 && have < n; i++) {
-        while (relay_pump_next(road->pump, 0, &token, &from, &news)) last = news;
-        const size_t more = hear(road, leg, out + have, n - have);
-        have += more;
-        if (!more) usleep(1000);
-    }
-    CHECK(have == n, "%zu of %zu bytes", have, n);
-    return last;
-}
-
-static size_t masked(int opcode, const char *payload, size_t n, char *out) {
-    return (size_t)relay_ws_build(opcode, payload, n, KEY, out, n + RELAY_WS_HEAD_BYTES);
-}
-
-static relay_way_item spoken(uint64_t sent) {
-    relay_way_item item = {.item_id_chars = 1, .response_id_chars = 1, .number = 3, .sent_samples = sent};
-    item.item_id[0] = 'i', item.response_id[0] = 'r';
-    return item;
-}
+#include <signal.h>
 
 /* A delta of `samples` of silence, as a frame of the upstream. */
 static size_t delta(const char *item, size_t samples, char *out) {
@@ -423,6 +316,41 @@ static void frames_go_through_whoever_has_the_keys(void) {
     end(&road);
 }
 
+/* ---- the loop ---- */
+
+static void the_loop_ends_the_wait_after_those_who_are_ready(void) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+    uint64_t token;
+    int pipe_fds[2], leg, news;
+    if (pipe(pipe_fds)) abort();
+    CHECK(relay_pump_wait_for(road.pump, pipe_fds[0]) == 0 && relay_pump_wait_for(road.pump, -1) == -1, "a descriptor");
+    CHECK(relay_pump_next(road.pump, relay_now_ns() + 1000000, &token, &leg, &news) == RELAY_PUMP_TIME, "the time");
+    const size_t n = masked(RELAY_WS_OP_BINARY, sound, 960, frame);
+    relay_way_open_up(road.way);
+    say(&road, 0, frame, n);
+    arrive(road.near[0], n);
+    if (write(pipe_fds[1], "", 1) != 1) abort();
+    for (int i = 0; i < 2; i++) /* it says so until somebody reads */
+        CHECK(relay_pump_next(road.pump, INT64_MAX, &token, &leg, &news) == RELAY_PUMP_LOOP, "the loop");
+    relay_way_count(road.way, &road.counts);
+    CHECK(road.counts.up_events == 1, "%d", (int)road.counts.up_events);
+    end(&road);
+    close(pipe_fds[0]), close(pipe_fds[1]);
+}
+
+static void hear_signal(int number) { (void)number; }
+
+static void a_signal_ends_the_wait(void) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+    uint64_t token;
+    int leg, news;
+    struct sigaction nothing = {.sa_handler = hear_signal};
+    sigaction(SIGALRM, &nothing, NULL);
+    ualarm(20000, 0);
+    CHECK(relay_pump_next(road.pump, INT64_MAX, &token, &leg, &news) == RELAY_PUMP_LOOP, "a signal");
+    end(&road);
+}
+
 int main(void) {
     relay_init(RELAY_SIMD_AVX2);
     samples_pass(), a_frame_across_the_end_of_a_look_passes(), a_flood_has_its_turn_and_no_more();
@@ -430,6 +358,7 @@ int main(void) {
     a_delta_passes_when_it_is_due(), a_delta_that_may_not_pass_waits(), reports_are_kept();
     a_rest_is_whole_and_given_once(), a_watched_leg_speaks_once(), a_way_may_be_freed_between_two_news();
     frames_go_through_whoever_has_the_keys();
+    the_loop_ends_the_wait_after_those_who_are_ready(), a_signal_ends_the_wait();
     CHECK(relay_live_handles() == 0, "%d handles", relay_live_handles());
     return report("way");
 }

@@ -1,0 +1,147 @@
+"""A session on real TCP with the pump of a process, for what takes the short way: a fake browser, a fake upstream.
+
+async with open_road() as road:                     # started and ready
+    await road.browser.send(voice(0))
+    assert road.short["up"] == 1                    # what took the short way is counted
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+from relay import wire
+from relay.addresses import Address
+from relay.admission import Admission
+from relay.audio import native_info
+from relay.browser import BrowserLeg, browser_limits
+from relay.config import Config
+from relay.core.openai_json import OpenAIJson
+from relay.core.relay_v1 import RelayV1
+from relay.errors import RelayError
+from relay.limits import client_settings
+from relay.pump import FDINFO, Pump
+from relay.session import Services, Session
+from relay.target import target_for
+from relay.way_stream import WayStream
+from tests.peers import FakeBrowser, FakeUpstream, loopback_pair
+from tests.session.rig import delta_event
+
+RATE_HZ = 48_000
+SOUND = {"encoding": "f32le", "rate_hz": RATE_HZ}
+START = {"type": "relay.start", "audio": {"input": SOUND, "output": SOUND}}
+RESPONSE = {"type": "response.created", "event_id": "e3", "response": {"id": "resp_1"}}
+
+
+@dataclass
+class Road:
+    """One session on TCP, with its two peers."""
+
+    browser: FakeBrowser
+    upstream: FakeUpstream
+    session: Session
+    pump: Pump
+    frames: list[bytes] = field(default_factory=list)
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    reason: RelayError | None = None
+    ended: trio.Event = field(default_factory=trio.Event)
+    short: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
+
+    async def hear(self, kind: str) -> dict[str, Any]:
+        """Read the browser's side until this event; everything is kept."""
+        while True:
+            message = await self.browser.receive()
+            if isinstance(message, bytes):
+                self.frames.append(message)
+                continue
+            self.texts.append(json.loads(message))
+            if self.texts[-1]["type"] == kind:
+                return self.texts[-1]
+
+    async def hear_frames(self, count: int) -> None:
+        """Read the browser's side until it has got so many frames."""
+        while len(self.frames) < count:
+            message = await self.browser.receive()
+            (self.frames if isinstance(message, bytes) else self.texts).append(
+                message if isinstance(message, bytes) else json.loads(message)  # type: ignore[arg-type]
+            )
+
+    async def answer(self, count: int, *, item: str = "item_1", ms: int = 20) -> None:
+        """The upstream speaks at the pace at which it is heard."""
+        for _ in range(count):
+            await self.upstream.send_json(delta_event(item, ms, response="resp_1"))
+
+
+@asynccontextmanager
+async def open_road(
+    config: Config | None = None, *, short_way: bool = True, json_client: bool = False, fdinfo: Path = FDINFO
+) -> AsyncIterator[Road]:
+    """Run a session for the length of the block, started and ready."""
+    config = config or Config(upstream="ws://127.0.0.1:9/v1/realtime")
+    handles = native_info().live_handles
+    pump = Pump(fdinfo)
+    async with loopback_pair() as (far, near), loopback_pair() as (up_near, up_far), trio.open_nursery() as nursery:
+
+        async def dial(address: Address) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            return WayStream(up_near) if short_way else up_near
+
+        target = target_for(config, config.upstream)
+        services = Services(config, Admission(config), target, dial, pump=pump if short_way else None)
+        stream = WayStream(near) if short_way else near
+        socket = wire.WebSocket(stream, role="server", limits=browser_limits(config), subprotocol="relay.v1")
+        client = (OpenAIJson if json_client else RelayV1)(client_settings("relay_test", config))
+        session = Session("relay_test", BrowserLeg(socket), client, services)
+        nursery.start_soon(pump.run)
+        browser = FakeBrowser(far)
+        if not json_client:
+            await browser.send_json(START)
+        road: list[Road] = []
+
+        async def run() -> None:
+            reason = await session.run()
+            if road:
+                road[0].reason = reason
+                road[0].ended.set()
+
+        nursery.start_soon(run)
+        upstream = await FakeUpstream.accept(up_far)
+        road.append(Road(browser, upstream, session, pump))
+        await _begin(road[0], "session.updated" if json_client else "relay.ready")
+        _count(road[0])
+        yield road[0]
+        nursery.cancel_scope.cancel()
+    assert pump.count == 0
+    assert native_info().live_handles <= handles  # fewer if the garbage of an earlier test went meanwhile
+
+
+async def _begin(road: Road, last: str) -> None:
+    session = {"id": "sess_1", "object": "realtime.session", "type": "realtime"}
+    await road.upstream.send_json({"type": "session.created", "event_id": "e1", "session": session})
+    update = await road.upstream.receive_json()
+    await road.upstream.send_json({"type": "session.updated", "event_id": "e2", "session": update["session"]})
+    await road.hear(last)
+
+
+def _count(road: Road) -> None:
+    """Count what takes the short way, so that no test passes on the careful one alone."""
+    take_note = road.session.passed
+
+    def passed(counts: Any) -> None:
+        road.short["up"] += counts.up_events
+        road.short["down"] += counts.down_events
+        take_note(counts)
+
+    road.session.passed = passed  # type: ignore[method-assign, assignment]
+
+
+def voice(index: int, ms: int = 20) -> bytes:
+    """A frame that differs from all others."""
+    return bytes(np.random.default_rng(index).uniform(-0.5, 0.5, RATE_HZ * ms // 1000).astype("<f4").tobytes())
