@@ -17,8 +17,8 @@ SESSIONS = 100
 TASKS = 8
 """Of one session. Hypercorn and Quart had four more, with all that a request needs."""
 
-SESSION_BYTES = 110 * 1024
-"""In RAM. It was 133 KiB with them."""
+SESSION_BYTES = 60 * 1024
+"""In RAM."""
 
 
 @asynccontextmanager
