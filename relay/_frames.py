@@ -25,6 +25,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from relay._buffer import Buffer, shared_buffer
 from relay._native import ffi, lib
 
 Role: TypeAlias = Literal["server", "client"]
@@ -36,10 +37,6 @@ MAX_REASON_BYTES: Final = 123  # a control frame holds 125 bytes, two of them th
 _HEAD_BYTES: Final[int] = lib.RELAY_WS_HEAD_BYTES
 _KEY_BYTES: Final = 4
 _KEYS_AHEAD: Final = 64
-
-# Kept per connection, for both directions: 20 ms take 3,848 bytes from a browser and 1,335 to the upstream. What is
-# larger gets a buffer of its own for as long as it is needed.
-_BUFFER_BYTES: Final = 4_096
 
 _MORE: Final[int] = lib.RELAY_WS_MORE
 _TEXT: Final[int] = lib.RELAY_WS_TEXT
@@ -56,8 +53,6 @@ _VIOLATIONS: Final = {
     lib.RELAY_WS_E_LENGTH: "a length that is not in its shortest form, or beyond all bounds",
     lib.RELAY_WS_E_ORDER: "a continuation of nothing, or a message inside a message",
 }
-
-_new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class WireError(Exception):
@@ -123,7 +118,7 @@ class Frames:
             lib.RELAY_WS_E_FRAGMENTS: f"{fragments} fragments",
         }
         self._keys = _Keys() if is_client else None
-        self._kept = _Buffer(_BUFFER_BYTES)
+        self._kept = shared_buffer()
         self._out = self._kept
         self._chunk = b""
         self._parts = bytearray()
@@ -146,7 +141,7 @@ class Frames:
             return
         self._chunk += data
         if len(self._chunk) > self._out.room:
-            self._out = _Buffer(len(self._chunk))  # what a chunk holds of a message comes out in one piece
+            self._out = Buffer(len(self._chunk))  # what a chunk holds of a message comes out in one piece
 
     def next_event(self, *, _next: Any = lib.relay_ws_next) -> Event | None:
         """The next event, or None if more bytes are needed.
@@ -237,20 +232,9 @@ class Frames:
 
     def _build(self, opcode: int, payload: bytes, *, _build: Any = lib.relay_ws_build) -> bytes:
         n = len(payload)
-        out = self._kept if n <= _BUFFER_BYTES - _HEAD_BYTES else _Buffer(n + _HEAD_BYTES)
+        out = self._kept if n <= self._kept.room - _HEAD_BYTES else Buffer(n + _HEAD_BYTES)
         key = self._keys.take() if self._keys else ffi.NULL
         return out.bytes[: _build(opcode, payload, n, key, out.chars, out.room)]  # type: ignore[no-any-return]  # cffi is untyped
-
-
-class _Buffer:
-    """Memory that C writes to: `chars` for the call, `bytes` to slice what was written."""
-
-    __slots__ = ("bytes", "chars", "room")
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.chars = _new_buffer("char[]", room)
-        self.bytes = ffi.buffer(self.chars)
 
 
 class _Keys:

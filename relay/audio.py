@@ -8,7 +8,7 @@ what Python adds: errors, lifetimes and the out-buffer. There is no pure-Python 
 
 What makes a call cheap, each measured: samples go in as `bytes` straight into `const char *`; the out-buffer is kept,
 with one `ffi.buffer` over it, and a slice of that is the result; C functions are bound once, as default arguments. The
-GIL is released during a call, so an object must not be used by two threads at once.
+out-buffer is one for all that a thread makes (relay/_buffer.py), so an object is used in the thread that made it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn
 
+from relay._buffer import SHARED_BYTES, Buffer, shared_buffer
 from relay._native import ffi, lib
 
 Encoding = Literal["f32le", "s16le"]
@@ -32,13 +33,6 @@ _SIMD_NAMES: Final = {
     lib.RELAY_SIMD_AVX2: "avx2",
 }
 _SIMD: Final[int] = lib.relay_init(max(_SIMD_NAMES))
-
-# Kept per session: the event of 20 ms at 24 kHz takes 1,327 bytes, 20 ms to the browser at 48 kHz in float 4,800. What
-# is larger gets a buffer of its own for that one call, so that one huge delta does not stay in memory for an hour.
-_UPLINK_BUFFER_BYTES: Final = 3_072
-_DOWNLINK_BUFFER_BYTES: Final = 10_240
-
-_new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class AudioError(ValueError):
@@ -92,29 +86,28 @@ _APPEND_CHARS = len(b'{"type":"input_audio_buffer.append","audio":""}')
 class Uplink:
     """Browser frame in, finished append event out. Not thread safe; one per session."""
 
-    __slots__ = ("_buffer", "_handle", "_out")
+    __slots__ = ("_bytes", "_chars", "_handle")
 
     def __init__(self, encoding: Encoding, rate_hz: int, upstream_rate_hz: int = 24_000) -> None:
         self._handle = _new_handle(lib.relay_uplink_new, lib.relay_uplink_free, encoding, rate_hz, upstream_rate_hz)
-        self._out = _new_buffer("char[]", _UPLINK_BUFFER_BYTES)
-        self._buffer = ffi.buffer(self._out)
+        out = shared_buffer()
+        self._chars, self._bytes = out.chars, out.bytes
 
-    def push(self, samples: bytes, *, _push: Any = lib.relay_uplink_push, _room: int = _UPLINK_BUFFER_BYTES) -> bytes:
+    def push(self, samples: bytes, *, _push: Any = lib.relay_uplink_push, _room: int = SHARED_BYTES) -> bytes:
         """Convert one frame of 1..MAX_FRAME_BYTES bytes; return the event, or b"" while there is no whole sample.
 
         NaN becomes silence, overload clips. AudioDataError leaves the state as it was.
         """
-        written = _push(self._handle, samples, len(samples), self._out, _room)
+        written = _push(self._handle, samples, len(samples), self._chars, _room)
         if written >= 0:
-            return self._buffer[:written]  # type: ignore[no-any-return]  # cffi is untyped
+            return self._bytes[:written]  # type: ignore[no-any-return]  # cffi is untyped
         return self._push_large(samples, written)
 
     def _push_large(self, samples: bytes, code: int) -> bytes:
         if code != lib.RELAY_E_ROOM:
             _fail(code)
-        room = lib.relay_uplink_room(self._handle, len(samples))
-        out = _new_buffer("char[]", room)
-        return bytes(ffi.buffer(out, lib.relay_uplink_push(self._handle, samples, len(samples), out, room)))
+        out = Buffer(lib.relay_uplink_room(self._handle, len(samples)))
+        return _written(out, lib.relay_uplink_push(self._handle, samples, len(samples), out.chars, out.room))
 
     @property
     def handle(self) -> Any:
@@ -149,36 +142,30 @@ def append_samples(event: bytes) -> int:
 class Downlink:
     """Base64 delta in, samples for the browser out. Not thread safe; one per session."""
 
-    __slots__ = ("_buffer", "_handle", "_out")
+    __slots__ = ("_bytes", "_chars", "_handle")
 
     def __init__(self, encoding: Encoding, rate_hz: int, upstream_rate_hz: int = 24_000) -> None:
         self._handle = _new_handle(lib.relay_downlink_new, lib.relay_downlink_free, encoding, rate_hz, upstream_rate_hz)
-        self._out = _new_buffer("char[]", _DOWNLINK_BUFFER_BYTES)
-        self._buffer = ffi.buffer(self._out)
+        out = shared_buffer()
+        self._chars, self._bytes = out.chars, out.bytes
 
-    def push(
-        self, delta: bytes | str, *, _push: Any = lib.relay_downlink_push, _room: int = _DOWNLINK_BUFFER_BYTES
-    ) -> bytes:
+    def push(self, delta: bytes | str, *, _push: Any = lib.relay_downlink_push, _room: int = SHARED_BYTES) -> bytes:
         """Decode one delta of PCM16, of any length; return the samples that it completes.
 
         AudioDataError (not strict base64, an odd number of bytes) leaves the state as it was. An empty delta gives b"".
         """
         if isinstance(delta, str):
             delta = _ascii(delta)
-        written = _push(self._handle, delta, len(delta), self._out, _room)
+        written = _push(self._handle, delta, len(delta), self._chars, _room)
         if written >= 0:
-            return self._buffer[:written]  # type: ignore[no-any-return]  # cffi is untyped
+            return self._bytes[:written]  # type: ignore[no-any-return]  # cffi is untyped
         return self._push_large(delta, written)
 
     def _push_large(self, delta: bytes, code: int) -> bytes:
         if code != lib.RELAY_E_ROOM:
             _fail(code)
-        room = lib.relay_downlink_room(self._handle, len(delta))
-        out = _new_buffer("char[]", room)
-        written = lib.relay_downlink_push(self._handle, delta, len(delta), out, room)
-        if written < 0:
-            _fail(written)
-        return bytes(ffi.buffer(out, written))
+        out = Buffer(lib.relay_downlink_room(self._handle, len(delta)))
+        return _written(out, lib.relay_downlink_push(self._handle, delta, len(delta), out.chars, out.room))
 
     @property
     def handle(self) -> Any:
@@ -193,8 +180,8 @@ class Downlink:
         room = lib.relay_downlink_room(self._handle, 0)
         if room < 0:
             _fail(room)
-        out = _new_buffer("char[]", max(room, 1))
-        return bytes(ffi.buffer(out, lib.relay_downlink_finish(self._handle, out, room)))
+        out = Buffer(max(room, 1))
+        return _written(out, lib.relay_downlink_finish(self._handle, out.chars, room))
 
     def reset(self) -> None:
         """Forget what is inside the filter: the next sample starts a new item."""
@@ -228,6 +215,12 @@ def _new_handle(new: Any, free: Any, encoding: Encoding, rate_hz: int, upstream_
     if not handle:
         raise MemoryError(f"no memory for the audio path ({error[0]})")
     return ffi.gc(handle, free)
+
+
+def _written(out: Buffer, count: int) -> bytes:
+    if count < 0:
+        _fail(count)
+    return out.bytes[:count]  # type: ignore[no-any-return]  # cffi is untyped
 
 
 def _released(handle: Any) -> Any:

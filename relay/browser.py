@@ -8,8 +8,6 @@ come out as BrowserError, so that whoever reads the reason of an end knows whose
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 import trio
@@ -26,6 +24,7 @@ from relay.errors import (
     BrowserTooBig,
     RelayError,
 )
+from relay.wakeup import Wakeup
 
 OUTBOX_BYTES = 1_048_576
 """What may wait for a browser that reads slowly. A session's texts are a few KiB a second; a client that speaks
@@ -42,18 +41,22 @@ class BrowserLeg:
         self._socket = socket
         self._outbox: deque[str] = deque()
         self._outbox_bytes = 0
-        self._room = trio.Event()
+        self._room = Wakeup()
         self._event_count = 0
 
     async def receive(self) -> str | bytes:
         """Return the next message: text or audio. Raises BrowserError."""
-        with _as_browser_error():
+        try:
             return await self._socket.receive()
+        except wire.WireError as error:
+            raise _fault(error) from None
 
     async def keep_alive(self) -> NoReturn:
         """Ping for ever. Raises BrowserSilent."""
-        with _as_browser_error():
+        try:
             await self._socket.keep_alive()
+        except wire.WireError as error:
+            raise _fault(error) from None
 
     def tell(self, text: str) -> None:
         """Queue a text. Raises BrowserSilent when too much waits already; how long the text is, is not its fault."""
@@ -75,25 +78,28 @@ class BrowserLeg:
         """Wait until the outbox is at most half full. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
         while self._outbox_bytes > OUTBOX_BYTES // 2:
-            self._room = trio.Event()
             await self._room.wait()
 
     async def send_text(self) -> None:
         """Write the oldest text of the outbox. Raises BrowserError."""
         text = self._outbox.popleft()
         self._outbox_bytes -= len(text)
-        self._room.set()
+        self._room.ring()
         await self.send(text)
 
     async def send(self, message: str | bytes) -> None:
         """Write one message. Raises BrowserError."""
-        with _as_browser_error():
+        try:
             await self._socket.send(message)
+        except wire.WireError as error:
+            raise _fault(error) from None
 
     async def flush(self) -> None:
         """Write what is left of a frame that went only in part. Raises BrowserError."""
-        with _as_browser_error():
+        try:
             await self._socket.flush()
+        except wire.WireError as error:
+            raise _fault(error) from None
 
     @property
     def socket(self) -> wire.WebSocket:
@@ -134,16 +140,12 @@ def browser_limits(config: Config) -> wire.WireLimits:
     )
 
 
-@contextmanager
-def _as_browser_error() -> Iterator[None]:
-    try:
-        yield
-    except wire.Closed as error:
-        raise BrowserGone(detail=f"{error.code} {error.reason}") from None
-    except wire.MessageTooBig as error:
-        raise BrowserTooBig(detail=str(error)) from None
-    except wire.ProtocolViolation as error:
-        leaf = BrowserBadText if error.close_code == CLOSE_BAD_TEXT else BrowserProtocolError
-        raise leaf(detail=str(error)) from None
-    except wire.WireError as error:
-        raise BrowserSilent(detail=str(error)) from None
+def _fault(error: wire.WireError) -> BrowserError:
+    match error:
+        case wire.Closed():
+            return BrowserGone(detail=f"{error.code} {error.reason}")
+        case wire.MessageTooBig():
+            return BrowserTooBig(detail=str(error))
+        case wire.ProtocolViolation(close_code=code):
+            return (BrowserBadText if code == CLOSE_BAD_TEXT else BrowserProtocolError)(detail=str(error))
+    return BrowserSilent(detail=str(error))

@@ -28,7 +28,7 @@ read is out of the way before the session's first: the task that waited in it ha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -63,7 +63,7 @@ class DetachableStream(trio.abc.Stream):
         self._held = False
         self._heir: Heir | None = None
         self._released = trio.Event()
-        self._kept = ExitStack()
+        self._kept: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +71,8 @@ class DetachableStream(trio.abc.Stream):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._kept.close()
+        if self._kept is not None:
+            self._kept.__exit__(None, None, None)
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -84,8 +85,9 @@ class DetachableStream(trio.abc.Stream):
         return peer_of(self._transport)
 
     def keep(self, held: AbstractContextManager[None]) -> None:
-        """Enter a context that ends with the connection. Raises what entering it raises."""
-        self._kept.enter_context(held)
+        """Enter the one context that ends with the connection. Raises what entering it raises."""
+        held.__enter__()
+        self._kept = held
 
     def hold(self) -> None:
         """Stop Hypercorn's reading, at once and for good."""

@@ -55,6 +55,7 @@ from relay.pump import Pump
 from relay.short_way import ShortWay, open_short_way
 from relay.target import Target
 from relay.upstream import UpstreamLeg, open_upstream
+from relay.wakeup import Wakeup
 
 log = get_logger(__name__)
 
@@ -68,22 +69,6 @@ class Services:
     target: Target
     dial: upstream_leg.Dial = upstream_leg.dial
     pump: Pump | None = None
-
-
-class Wakeup:
-    """A bell for one waiter: rung before or during the wait, it ends it; several rings before a wait are one."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def ring(self) -> None:
-        """Wake the waiter, or the next one."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Wait for a ring."""
-        await self._event.wait()
-        self._event = trio.Event()
 
 
 class Session:

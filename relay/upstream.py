@@ -15,8 +15,8 @@ from __future__ import annotations
 import errno
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
@@ -115,8 +115,10 @@ class UpstreamLeg:
 
     async def receive(self) -> str:
         """Return the next event. Raises UpstreamError."""
-        with self._as_upstream_error():
+        try:
             message = await self._socket.receive()
+        except wire.WireError as error:
+            raise self._fault(error) from None
         if isinstance(message, bytes):
             raise UpstreamProtocolError(detail="a binary message")
         message = self._mask(message)
@@ -126,13 +128,17 @@ class UpstreamLeg:
 
     async def send(self, event: str | bytes) -> None:
         """Write one event, given as text or as the bytes of a text. Raises UpstreamError."""
-        with self._as_upstream_error():
+        try:
             await self._socket.send(event if isinstance(event, str) else event.decode("ascii"))
+        except wire.WireError as error:
+            raise self._fault(error) from None
 
     async def flush(self) -> None:
         """Write what is left of a frame that went only in part. Raises UpstreamError."""
-        with self._as_upstream_error():
+        try:
             await self._socket.flush()
+        except wire.WireError as error:
+            raise self._fault(error) from None
 
     @property
     def socket(self) -> wire.WebSocket:
@@ -145,8 +151,10 @@ class UpstreamLeg:
 
     async def keep_alive(self) -> NoReturn:
         """Ping for ever. Raises UpstreamTimeout."""
-        with self._as_upstream_error():
+        try:
             await self._socket.keep_alive()
+        except wire.WireError as error:
+            raise self._fault(error) from None
 
     async def begin(self, update: dict[str, Any], tell: Callable[[str], None]) -> None:
         """Wait for `session.created`, send `update`, wait for `session.updated`; `tell` gets all that comes meanwhile.
@@ -192,16 +200,13 @@ class UpstreamLeg:
         if event.type == events.ERROR:
             self._last_error = event.error
 
-    @contextmanager
-    def _as_upstream_error(self) -> Iterator[None]:
-        try:
-            yield
-        except wire.Closed as error:
-            raise self._closed(error) from None
-        except (wire.SendTimeout, wire.PeerSilent) as error:
-            raise UpstreamTimeout(detail=str(error)) from None
-        except wire.WireError as error:
-            raise UpstreamProtocolError(detail=str(error)) from None
+    def _fault(self, error: wire.WireError) -> UpstreamError:
+        match error:
+            case wire.Closed():
+                return self._closed(error)
+            case wire.SendTimeout() | wire.PeerSilent():
+                return UpstreamTimeout(detail=str(error))
+        return UpstreamProtocolError(detail=str(error))
 
     def _closed(self, error: wire.Closed) -> UpstreamError:
         self._close_code = error.code

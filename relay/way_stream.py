@@ -14,6 +14,7 @@ import trio
 
 from relay._native import lib
 from relay.tls_stream import READ_BYTES, TlsStream
+from relay.wakeup import Wakeup
 
 PATIENCE: Final = 4
 """Turns of the loop that a reader waits for whoever is still writing, before it goes the careful way."""
@@ -78,7 +79,7 @@ class WayStream(trio.abc.HalfCloseableStream):
         self._leg = 0
         self._above: Socket | None = None
         self._frame_left = 0
-        self._news = trio.Event()
+        self._news = Wakeup()
         self.rest = b""
         self._is_parked = False
         self._is_writing = False
@@ -86,7 +87,7 @@ class WayStream(trio.abc.HalfCloseableStream):
     @property
     def is_parked(self) -> bool:
         """Whether the reader waits, and nothing has come for it. Once it is woken, the next word is its own."""
-        return self._is_parked and not self._news.is_set()
+        return self._is_parked and not self._news.is_rung
 
     @property
     def may_pass(self) -> bool:
@@ -110,11 +111,11 @@ class WayStream(trio.abc.HalfCloseableStream):
     def leave(self) -> None:
         """There is no way any more; the reader goes on by itself."""
         self._way = None
-        self._news.set()
+        self._news.ring()
 
     def wake(self) -> None:
         """There is something for the reader."""
-        self._news.set()
+        self._news.ring()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read as ever; between two messages, wait first for what does not take the short way, and read just that."""
@@ -126,12 +127,12 @@ class WayStream(trio.abc.HalfCloseableStream):
         return data
 
     async def _park(self, way: Way) -> None:
-        self._news = trio.Event()
+        self._news.hush()
         self._is_parked = True
         try:
             way.rest()
             for _ in range(PATIENCE):
-                if way.is_open(self._leg) or self._news.is_set():
+                if way.is_open(self._leg) or self._news.is_rung:
                     break
                 await trio.lowlevel.checkpoint()
             else:
@@ -204,11 +205,11 @@ class TlsWayStream(WayStream):
             self._plain += self._tls.decrypt(data)
             self._let_through(way)
             if not data or self._tls.has_ended:
-                self._news.set()
+                self._news.ring()
             is_drained = len(data) < READ_BYTES
         if self._plain and not way.is_open(self._leg):
-            self._news.set()  # the socket, which is empty, would not say so
-        return self._news.is_set()
+            self._news.ring()  # the socket, which is empty, would not say so
+        return self._news.is_rung
 
     def encrypt(self, frame: Any) -> bytes:
         """Return a frame of the short way as it goes into the socket."""
@@ -220,7 +221,7 @@ class TlsWayStream(WayStream):
 
     def _watch(self, way: Way) -> None:
         if self._plain:
-            self._news.set()
+            self._news.ring()
         else:
             way.watch(self._leg)
 

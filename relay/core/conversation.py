@@ -17,13 +17,13 @@ begun. Nothing here waits or knows the time; the session brings `now_s` and keep
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
 from relay.core import events
 from relay.core.client import Decision
 from relay.core.events import AudioDelta, AudioDone, Delta, encode
+from relay.core.memory import remember
 from relay.core.passing import Passed, SpokenItem
 from relay.core.playout import AudioItem, Playout, pcm16_samples
 from relay.core.supports import CANCEL, TRUNCATE
@@ -71,8 +71,8 @@ class Conversation:
         self._item_count = 0
         self._cursor_item = 0
         self._cursor_samples = 0
-        self._interrupted: deque[str] = deque(maxlen=MAX_INTERRUPTED)
-        self._flushes: deque[_Flush] = deque()
+        self._interrupted: list[str] = []
+        self._flushes: list[_Flush] = []
         self._flush_count = 0
 
     @property
@@ -99,7 +99,7 @@ class Conversation:
         """A response ended. What of a cancelled one is unheard shall stay so."""
         if status != "cancelled" or response_id is None or response_id in self._interrupted:
             return Decision()
-        self._interrupted.append(response_id)
+        remember(self._interrupted, response_id, MAX_INTERRUPTED)
         return self._cut("cancelled")
 
     def speech_started(self) -> Decision:
@@ -163,7 +163,7 @@ class Conversation:
         """Settle the oldest flush with the position known by now: one truncate for each item cut short."""
         if not self._flushes:
             return Decision()
-        return Decision(upstream=[event for item in self._flushes.popleft().items for event in self._truncate(item)])
+        return Decision(upstream=[event for item in self._flushes.pop(0).items for event in self._truncate(item)])
 
     def _item(self, delta: AudioDelta | Delta) -> AudioItem:
         key = (delta.item_id, delta.content_index)
@@ -188,7 +188,7 @@ class Conversation:
     def _interrupt_response(self) -> None:
         active = self._turns.active
         if active and active not in self._interrupted:  # of one without a name, the items alone are known
-            self._interrupted.append(active)
+            remember(self._interrupted, active, MAX_INTERRUPTED)
 
     def _cut(self, reason: FlushReason) -> Decision:
         cut = [item for item in self._items.values() if not item.flushed and self._is_unheard(item)]
@@ -198,7 +198,7 @@ class Conversation:
         for item in cut:
             item.flushed = True
             if item.response_id and item.response_id not in self._interrupted:
-                self._interrupted.append(item.response_id)
+                remember(self._interrupted, item.response_id, MAX_INTERRUPTED)
         self._flush_count += 1
         self._flushes.append(_Flush(self._flush_count, self._item_count, cut))
         return Decision(browser=[self._flush_event(reason)])

@@ -100,17 +100,29 @@ class ErrorEvent(msgspec.Struct):
     error: ErrorBody
 
 
+class SessionEvent(msgspec.Struct):
+    """`session.updated`, with the session as it is written."""
+
+    session: msgspec.Raw = msgspec.Raw(b"null")
+
+
 head_decoder = msgspec.json.Decoder(Head)
 delta_decoder = msgspec.json.Decoder(Delta)
 audio_delta_decoder = msgspec.json.Decoder(AudioDelta)
 audio_done_decoder = msgspec.json.Decoder(AudioDone)
 response_decoder = msgspec.json.Decoder(ResponseEvent)
 error_decoder = msgspec.json.Decoder(ErrorEvent)
+session_decoder = msgspec.json.Decoder(SessionEvent)
 
 
 def encode(event: dict[str, Any]) -> str:
     """Return the event as JSON text."""
     return _encoder.encode(event).decode()
+
+
+def session_in(text: str) -> msgspec.Raw:
+    """Return the session in an event, to be kept: as it is written it takes a third of what it does as objects."""
+    return session_decoder.decode(text).session.copy()
 
 
 def begins_answer(text: str) -> bool:

@@ -26,8 +26,16 @@ def is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value <= MAX_COUNT
 
 
+def remember(values: list[V], value: V, limit: int) -> None:
+    """Add a value to a short list; of more than `limit`, the oldest goes. Empty, a list takes a tenth of a deque."""
+    values.append(value)
+    del values[:-limit]
+
+
 class Memory(Generic[V]):
     """At most `limit` names with their values; of more, the oldest goes."""
+
+    __slots__ = ("_has_forgotten", "_limit", "_values")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -27,8 +27,8 @@ from relay.core.client_audio import CLIENT_RATE_HZ, ClientAudio
 from relay.core.formats import Samples, recordings, samples
 from relay.core.passing import NOTE_EVERY_S, EventPath, Passed, SpokenItem
 from relay.core.places import take
-from relay.core.policy import OPENAI, NothingToSet, Policy, Said, Up, read_any
-from relay.core.public import Hearing
+from relay.core.policy import OPENAI, NothingToSet, Said, Up, policy_for, read_any
+from relay.core.public import hearing_for
 from relay.core.refusals import not_an_object
 from relay.core.supports import check_supported
 from relay.core.turns import Turns
@@ -49,8 +49,8 @@ class OpenAIJson:
     flushing = 0
 
     def __init__(self, settings: ClientSettings, *, beta: bool = False) -> None:
-        self._policy = Policy(settings.permissions, OPENAI)
-        self._hearing = Hearing(settings.permissions)
+        self._policy = policy_for(settings.permissions, OPENAI)
+        self._hearing = hearing_for(settings.permissions)
         self._turns = Turns(settings.output_rate_hz)
         self._chooses_format = settings.permissions.is_open
         self._input = self._asked_input = Samples(CLIENT_RATE_HZ)
@@ -61,7 +61,7 @@ class OpenAIJson:
         self._to_beta = dialect.ServerToBeta() if beta else None
         self._spoken: SpokenItem | None = None
         self._was_updated = False
-        self._session: Any = None
+        self._session: msgspec.Raw | None = None
         self._unanswered = 0
         self._answers = 0
 
@@ -242,7 +242,7 @@ class OpenAIJson:
 
     def _session_stands(self, shown: str) -> list[str]:
         """Keep the session; return what is still to be said to updates that came early. The first has its answer."""
-        self._session = msgspec.json.decode(shown).get("session")
+        self._session = events.session_in(shown)
         due, self._unanswered = self._unanswered - 1, 0
         return [text for _ in range(due) for text in self._answer()]
 

@@ -77,11 +77,12 @@ def _pieces(text: str) -> Iterator[str]:
     return (text[at : at + _WINDOW] for at in range(0, len(text) - _WINDOW + 1, _STEP))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Permissions:
     """What a client may say and hear. `session` is the operator's, whole, as the upstream got it; it is never changed.
 
-    `words` are the operator's, which no message to a locked client may quote.
+    `words` are the operator's, which no message to a locked client may quote. One object stands for all sessions with
+    the same settings, and so do the judges that are made of it.
     """
 
     preset: Preset = "locked"

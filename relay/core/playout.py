@@ -91,7 +91,7 @@ class Playout:
         self._upstream_rate_hz = upstream_rate_hz
         self._lead_s = lead_s
         self._waiting: deque[_Delta | _Done] = deque()
-        self._ready: deque[_Frame | str] = deque()
+        self._ready: list[_Frame | str] = []  # of one piece: a quarter second
         self._waiting_samples = 0
         self._busy_until_s = 0.0
         self._open_item: AudioItem | None = None
@@ -169,7 +169,7 @@ class Playout:
             if not self._ready:
                 self._convert_next()
                 continue
-            entry = self._ready.popleft()
+            entry = self._ready.pop(0)
             return entry if isinstance(entry, str) else self._send(entry, now_s)
 
     def played(self, unheard_samples: int, now_s: float) -> None:

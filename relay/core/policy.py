@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -108,7 +109,7 @@ Said = messages.Control | messages.Append | Up | NothingToSet
 
 
 class Policy:
-    """The judge of one session's client."""
+    """The judge of clients with these permissions. It keeps nothing of what they say."""
 
     def __init__(self, permissions: Permissions, language: Language) -> None:
         self._permissions = permissions
@@ -285,6 +286,12 @@ class Policy:
         if len(own) + len(tools) > shapes.MAX_TOOLS:
             raise refused(place, f"expected at most {shapes.MAX_TOOLS - len(own)} tools", event_id)
         return own + tools
+
+
+@lru_cache(maxsize=32)
+def policy_for(permissions: Permissions, language: Language) -> Policy:
+    """Return the judge that all sessions with these permissions share."""
+    return Policy(permissions, language)
 
 
 def read_any(text: str) -> Event:

@@ -19,8 +19,8 @@ from relay.core.formats import Samples, recordings
 from relay.core.passing import NOTE_EVERY_S, AudioPath, Passed, SpokenItem
 from relay.core.places import MISSING, take
 from relay.core.playout import Playout
-from relay.core.policy import RELAY_V1, NothingToSet, Policy, Said, Up
-from relay.core.public import Hearing
+from relay.core.policy import RELAY_V1, NothingToSet, Said, Up, policy_for
+from relay.core.public import hearing_for
 from relay.core.refusals import not_an_object, start_error
 from relay.core.supports import CANCEL, check_supported
 from relay.core.turns import Turns
@@ -71,10 +71,10 @@ class RelayV1:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._policy = Policy(settings.permissions, RELAY_V1)
-        self._hearing = Hearing(settings.permissions)
+        self._policy = policy_for(settings.permissions, RELAY_V1)
+        self._hearing = hearing_for(settings.permissions)
         self._turns = Turns(settings.output_rate_hz)
-        self._session: Any = None
+        self._session: msgspec.Raw | None = None
         self._answers = 0
         self._audio: _Audio | None = None
         self._level_told_s = float("-inf")
@@ -279,8 +279,8 @@ class RelayV1:
         self._turns.heard(kind, text)
         told = Decision() if kind == events.AUDIO_DELTA or shown is None else Decision(browser=[shown])
         if kind == events.SESSION_UPDATED and shown is not None:
-            self._session = msgspec.json.decode(shown).get("session")
-            self._note_turn_detection(self._session)
+            self._session = events.session_in(shown)
+            self._note_turn_detection(msgspec.json.decode(self._session))
         return told if self._audio is None else told.then(_account(self._audio.conversation, kind, text, delta))
 
     def _note_turn_detection(self, session: Any) -> None:

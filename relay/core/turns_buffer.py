@@ -11,10 +11,9 @@ a commit that waits in the same queue; then the upstream finds the turn empty, a
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
-from relay.core.memory import is_count
+from relay.core.memory import is_count, remember
 from relay.core.turns_failure import COMMIT_EMPTY, Failure
 from relay.errors import BadRequest
 
@@ -39,13 +38,15 @@ class _Request:
 class InputBuffer:
     """The buffer of one session."""
 
+    __slots__ = ("_held_ms", "_is_spoken", "_spoken_to_ms", "_taken_to_ms", "_waiting", "_written_ms")
+
     def __init__(self) -> None:
         self._held_ms = 0.0
         self._written_ms = 0.0
         self._is_spoken = False
         self._spoken_to_ms = 0.0
         self._taken_to_ms = 0.0
-        self._waiting: deque[_Request] = deque(maxlen=MAX_WAITING)
+        self._waiting: list[_Request] = []
 
     def append(self, audio_ms: float) -> None:
         """Audio goes up."""
@@ -92,7 +93,7 @@ class InputBuffer:
         self._held_ms = min(audio_ms, self._written_ms - self._taken_to_ms)
 
     def _empty(self, kind: str, event_id: str | None) -> None:
-        self._waiting.append(_Request(kind, event_id, self._held_ms))
+        remember(self._waiting, _Request(kind, event_id, self._held_ms), MAX_WAITING)
         self._held_ms = 0.0
 
     def _answered(self, kind: str) -> None:

@@ -8,11 +8,10 @@ its word counts again when all requests about the item are answered. A call is o
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from relay.core.memory import Memory, name
+from relay.core.memory import Memory, name, remember
 from relay.core.turns_failure import (
     CALL_INVALID,
     CREATE_INVALID_ID,
@@ -87,10 +86,12 @@ class _Request:
 class Items:
     """The items and the tool calls of one session."""
 
+    __slots__ = ("_calls", "_items", "_waiting")
+
     def __init__(self) -> None:
         self._items: Memory[_Item] = Memory(MAX_ITEMS)
         self._calls: Memory[_Call] = Memory(MAX_CALLS)
-        self._waiting: deque[_Request] = deque(maxlen=MAX_WAITING)
+        self._waiting: list[_Request] = []
 
     # What a client does. Each raises BadRequest; `event` is the API's event, as it would go up.
 
@@ -107,17 +108,17 @@ class Items:
         call_id = self._answer(item, event_id) if item.get("type") == "function_call_output" else ""
         if item_id:
             was_there = None if known is None else known.is_there
-            self._waiting.append(_Request(CREATE, event_id, item_id, call_id, was_there if known else False))
+            self._wait_for(_Request(CREATE, event_id, item_id, call_id, was_there if known else False))
             self._items.put(item_id, self._created(known, item))
         elif call_id:
-            self._waiting.append(_Request(CREATE, event_id, "", call_id))
+            self._wait_for(_Request(CREATE, event_id, "", call_id))
 
     def delete(self, event: dict[str, Any]) -> None:
         """Take an item out."""
         item_id, event_id = event["item_id"], event.get("event_id")
         item = self._require(item_id, DELETE_INVALID_ID, "item_id", event_id)
         if item is not None:
-            self._waiting.append(_Request(DELETE, event_id, item_id, was_there=item.is_there))
+            self._wait_for(_Request(DELETE, event_id, item_id, was_there=item.is_there))
             item.is_there = False
             item.waiting += 1
 
@@ -138,7 +139,7 @@ class Items:
         if end_ms > length_ms + TOLERANCE_MS:
             problem = f"audio_end_ms: {length_ms:.0f} ms of this item's audio are there, which is less than {end_ms}."
             raise BadRequest(problem, code="invalid_value", param="audio_end_ms", event_id=event_id)
-        self._waiting.append(_Request(TRUNCATE, event_id, item_id, lost_ms=length_ms - end_ms))
+        self._wait_for(_Request(TRUNCATE, event_id, item_id, lost_ms=length_ms - end_ms))
         item.is_cut = True
         item.audio_ms = None if item.audio_ms is None else min(item.audio_ms, end_ms)
 
@@ -276,6 +277,9 @@ class Items:
     def _describe(self, item: _Item, value: dict[str, Any]) -> None:
         item.kind = name(value.get("type")) or item.kind
         item.role = name(value.get("role")) or item.role
+
+    def _wait_for(self, request: _Request) -> None:
+        remember(self._waiting, request, MAX_WAITING)
 
     def _settle(self, kind: str, item_id: str, item: _Item) -> None:
         """The upstream did what a request had asked for."""

@@ -14,11 +14,10 @@ the upstream decides.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.core.memory import Memory
+from relay.core.memory import Memory, remember
 from relay.core.turns_failure import ACTIVE_RESPONSE, CANCEL_NOT_ACTIVE, Failure
 from relay.errors import BadRequest
 
@@ -48,12 +47,14 @@ class _Cancel:
 class Responses:
     """The responses of one session. `active` is the id of the one on the default conversation, "" if it has none."""
 
+    __slots__ = ("_asked", "_cancel", "_known", "_outside", "_sure_until_s", "active")
+
     def __init__(self) -> None:
         self.active: str | None = None
         self._asked: _Asked | None = None
         self._cancel: _Cancel | None = None
         self._sure_until_s = math.inf
-        self._outside: deque[str | None] = deque(maxlen=MAX_OUTSIDE)
+        self._outside: list[str | None] = []
         self._known: Memory[_State] = Memory(MAX_RESPONSES)
 
     def ask(self, event_id: str | None, now_s: float) -> None:
@@ -66,7 +67,7 @@ class Responses:
 
     def ask_outside(self, event_id: str | None) -> None:
         """A client asks for a response outside the conversation, of which there may be several."""
-        self._outside.append(event_id)
+        remember(self._outside, event_id, MAX_OUTSIDE)
 
     def cancel(self, event_id: str | None, response_id: str | None, now_s: float) -> bool:
         """A client cancels. Return False if that is under way already. Raises BadRequest if there is nothing."""
@@ -86,7 +87,7 @@ class Responses:
         if self._known.get(response_id):
             return
         if self._outside and not isinstance(conversation_id, str):
-            self._outside.popleft()
+            self._outside.pop(0)
             self._known.put(response_id, "outside")
             return
         if self.active is not None or self._asked is None:

@@ -25,7 +25,7 @@ class UplinkQueue:
     def __init__(self, limit_ms: float) -> None:
         self._limit_ms = limit_ms
         self._audio: deque[tuple[int, bytes, float]] = deque()
-        self._controls: deque[tuple[int, str]] = deque()
+        self._controls: list[tuple[int, str]] = []
         self._turn = 0
         self.queued_ms = 0.0
 
@@ -52,7 +52,7 @@ class UplinkQueue:
     def pop(self) -> str | bytes | None:
         """Take the next event, or None."""
         if self._controls and (not self._audio or self._controls[0][0] < self._audio[0][0]):
-            return self._controls.popleft()[1]
+            return self._controls.pop(0)[1]
         return self._take_audio()[0] if self._audio else None
 
     @property

@@ -9,47 +9,73 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trio
 
 from relay.config import DEFAULTS
+from tests.certificates import Certificate
 from tests.peers import BINARY, FakeBrowser, FakeUpstream, frame
 from tests.processes import RelayProcess, relay_process
-from tests.server.upstreams import GONE, end_of, listen, memory_bytes, open_browser, open_upstream_server, start, state
+from tests.server.upstreams import (
+    GONE,
+    end_of,
+    listen,
+    memory_bytes,
+    open_browser,
+    open_upstream_server,
+    start,
+    start_openai,
+    state,
+)
 
 MIB = 2**20
 TOO_BIG = frame(BINARY, bytes(DEFAULTS.browser_message_bytes + 1), mask=b"\x01\x02\x03\x04")
 
 
 @asynccontextmanager
-async def sessions(relay: RelayProcess, count: int) -> AsyncIterator[list[FakeBrowser]]:
+async def sessions(relay: RelayProcess, count: int, language: str = "relay.v1") -> AsyncIterator[list[FakeBrowser]]:
     """Hold so many started sessions."""
     async with AsyncExitStack() as stack:
         browsers = []
         for _ in range(count):
-            browsers.append(await stack.enter_async_context(open_browser(relay)))
-            await start(browsers[-1])
+            browsers.append(await stack.enter_async_context(open_browser(relay, protocol=language)))
+            await (start if language == "relay.v1" else start_openai)(browsers[-1])
         yield browsers
 
 
 async def idle(count: int = 1_000) -> None:
-    """What sessions cost in which nothing happens, not even a pong: nobody reads on the browsers' side."""
-    patient = {"RELAY_SILENCE_DEADLINE_S": "600"}
-    async with open_upstream_server() as url:
-        with relay_process("--upstream", url, "--max-sessions", str(count + 10), env=patient) as relay:
-            at_start = memory_bytes(relay)
-            async with sessions(relay, 10):
-                before = memory_bytes(relay)
-                async with sessions(relay, count):
-                    await trio.sleep(2)
-                    total = memory_bytes(relay)
-                    held = (await state(relay))["sessions"]
+    """What sessions cost in which nothing happens, in either language, and with TLS to the upstream."""
+    with TemporaryDirectory() as folder:
+        certificate = Certificate.issue(Path(folder))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate_file, certificate.key_file)
+        trust = {"SSL_CERT_FILE": str(certificate.authority_file)}
+        async with open_upstream_server() as plain, open_upstream_server(tls=context) as secured:
+            await _idle(count, plain, "relay.v1", {})
+            await _idle(count, plain, "realtime", {})
+            await _idle(count, secured, "relay.v1", trust)
+
+
+async def _idle(count: int, url: str, language: str, env: Mapping[str, str]) -> None:
+    """Not even a pong comes: nobody reads on the browsers' side."""
+    patient = {"RELAY_SILENCE_DEADLINE_S": "600", **env}
+    with relay_process("--upstream", url, "--max-sessions", str(count + 10), env=patient) as relay:
+        at_start = memory_bytes(relay)
+        async with sessions(relay, 10, language):
+            before = memory_bytes(relay)
+            async with sessions(relay, count, language):
+                await trio.sleep(2)
+                total = memory_bytes(relay)
+                held = (await state(relay))["sessions"]
     each_kib = (total - before) / count / 1024
-    print(f"at start: {at_start / MIB:.1f} MiB")
-    print(f"{held - 10} idle sessions: {total / MIB:.1f} MiB in all, {each_kib:.1f} KiB each")
+    print(f"{language}, {url.partition(':')[0]} to the upstream: {at_start / MIB:.1f} MiB at start,")
+    print(f"  with {held - 10} idle sessions {total / MIB:.1f} MiB in all, {each_kib:.1f} KiB each")
 
 
 async def close_after_too_big(relay: RelayProcess) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -53,20 +54,20 @@ async def answer_typed_text(upstream: FakeUpstream) -> None:
 
 
 @asynccontextmanager
-async def open_upstream_server(play: Play = listen) -> AsyncIterator[str]:
+async def open_upstream_server(play: Play = listen, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve for the length of the block; each connection's session begins, then `play` has it. Yields the URL."""
 
     async def serve_one(stream: trio.SocketStream) -> None:
         async with stream:
             with suppress(*GONE):
-                upstream = await FakeUpstream.accept(stream)
+                upstream = await FakeUpstream.accept(trio.SSLStream(stream, tls, server_side=True) if tls else stream)
                 await begin(upstream)
                 await play(upstream)
 
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=1024)
         nursery.start_soon(trio.serve_listeners, serve_one, listeners)
-        yield f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1/realtime"
+        yield f"{'wss' if tls else 'ws'}://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1/realtime"
         nursery.cancel_scope.cancel()
 
 
@@ -91,6 +92,13 @@ async def start(browser: FakeBrowser) -> None:
     """Start a session in relay.v1, and wait until it stands."""
     await browser.send_json(START)
     while (await browser.receive_json())["type"] != "relay.ready":
+        pass
+
+
+async def start_openai(browser: FakeBrowser) -> None:
+    """Start a session in OpenAI's JSON, and wait until it stands."""
+    await browser.send_json({"type": "session.update", "session": {"type": "realtime"}})
+    while (await browser.receive_json())["type"] != "session.updated":
         pass
 
 

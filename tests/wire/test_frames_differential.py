@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
+from relay._buffer import shared_buffer
 from relay._frames import Event, Frames, MessageTooBig, Ping, ProtocolViolation, Quiet
 from tests.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Role, close_payload, frame, unframe
 from tests.wire.wsproto_frames import WsprotoFrames
@@ -161,6 +162,15 @@ def test_no_two_frames_of_a_client_share_a_mask() -> None:
     assert len(set(masks)) > 1_990  # chance repeats one in 2 ** 32
 
 
+def test_connections_share_what_c_writes_to_and_keep_what_they_got() -> None:
+    sides = [Frames(role="server", message_bytes=100, fragments=1) for _ in range(2)]
+    texts = [f"the words of connection {number}" for number in range(2)]
+    for side, text in zip(sides, texts, strict=True):
+        side.feed(frame(TEXT, text.encode(), mask=b"mask"))
+    assert [side.next_event() for side in sides] == texts
+    assert sides[0]._out is sides[1]._out
+
+
 def test_memory_follows_neither_what_is_announced_nor_what_is_over() -> None:
     big, announced = frame(BINARY, bytes(1_000_000)), frame(BINARY, b"x", length=1 << 40)
     frames = Frames(role="client", message_bytes=1 << 40, fragments=1)
@@ -174,4 +184,5 @@ def test_memory_follows_neither_what_is_announced_nor_what_is_over() -> None:
     finally:
         tracemalloc.stop()
     assert listener.refusal is None
-    assert held_bytes + frames._out.room < 20_000  # what cffi allocates is not traced
+    assert held_bytes < 20_000
+    assert frames._out is shared_buffer()  # what cffi allocates is not traced
