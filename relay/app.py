@@ -42,7 +42,6 @@ log = get_logger(__name__)
 
 OPENAI_BETA = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
-RETRY_AFTER_S = 2
 BODY_S = 10
 """For the whole body of a request, however it trickles."""
 
@@ -235,6 +234,6 @@ def _refused(error: RelayError) -> Response:
     response = _text(status, error.public)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(math.ceil((error.retry_after_ms or 0) / 1000) or RETRY_AFTER_S)
+    if error.retry_after_ms:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
     return response

@@ -9,9 +9,11 @@ forgotten first.
 
 from __future__ import annotations
 
+import math
+import random
 import resource
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -34,21 +36,28 @@ OWN_FILES = 64
 """Descriptors for everything that is no connection: listeners, the loop, log, files, name lookups."""
 
 
-ANSWER = b"HTTP/1.1 %d %s\r\nretry-after: 10\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+SPREAD_S = 10.0
+"""Who is told to come back is told a time of its own, as far apart as this: those who were refused together would
+otherwise be refused together again."""
+
+ANSWER = b"HTTP/1.1 %d %s\r\nretry-after: %d\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+Choose = Callable[[float, float], float]
 
 
 class NoRoom(Exception):
-    """There is no room, or this address comes too often. `status` is what HTTP calls it."""
+    """There is no room, or this address comes too often: `status` in HTTP's words, and when to come back."""
 
-    def __init__(self, status: int, setting: str) -> None:
+    def __init__(self, status: int, setting: str, retry_after_s: float) -> None:
         super().__init__(setting)
         self.status = status
         self.setting = setting
+        self.retry_after_s = retry_after_s
 
     @property
     def answer(self) -> bytes:
         """The whole answer to a request that was not read."""
-        return ANSWER % (self.status, HTTPStatus(self.status).phrase.encode())
+        return ANSWER % (self.status, HTTPStatus(self.status).phrase.encode(), math.ceil(self.retry_after_s))
 
 
 @dataclass(slots=True)
@@ -62,7 +71,8 @@ class _Bucket:
 class Connections:
     """The connections of this process."""
 
-    def __init__(self, config: Config, max_connections: int) -> None:
+    def __init__(self, config: Config, max_connections: int, *, choose: Choose = random.uniform) -> None:
+        self._choose = choose
         self._max_connections = max_connections
         self._max_per_address = config.max_connections_per_address
         self._proxies = TrustedProxies(config.trusted_proxies)
@@ -94,16 +104,19 @@ class Connections:
 
     def _check(self, network: str, now_s: float) -> None:
         if self.connections >= self._max_connections:
-            raise NoRoom(503, "spare_connections")
+            raise self._no_room(503, "spare_connections")
         if not network:
             return
         if self._max_per_address and self._by_address[network] >= self._max_per_address:
-            raise NoRoom(429, "max_connections_per_address")
-        if self._rate_per_s and not self._take(network, now_s):
-            raise NoRoom(429, "connects_per_s_per_address")
+            raise self._no_room(429, "max_connections_per_address")
+        if self._rate_per_s and (wait_s := self._take(network, now_s)):
+            raise self._no_room(429, "connects_per_s_per_address", wait_s)
 
-    def _take(self, network: str, now_s: float) -> bool:
-        """Take one connection out of an address's bucket, which fills up at its rate."""
+    def _no_room(self, status: int, setting: str, wait_s: float = 1.0) -> NoRoom:
+        return NoRoom(status, setting, wait_s + self._choose(0.0, SPREAD_S))
+
+    def _take(self, network: str, now_s: float) -> float:
+        """Take one connection out of an address's bucket, which fills at its rate; return how long to wait for one."""
         full = max(1.0, self._rate_per_s * BURST_S)
         bucket = self._buckets.pop(network, None) or _Bucket(full, now_s)
         bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate_per_s)
@@ -112,9 +125,9 @@ class Connections:
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         if bucket.left < 1.0:
-            return False
+            return (1.0 - bucket.left) / self._rate_per_s
         bucket.left -= 1.0
-        return True
+        return 0.0
 
 
 def make_room(config: Config) -> int:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from relay.config import Config
-from relay.connections import MAX_ADDRESSES, Connections, NoRoom, make_room
+from relay.connections import MAX_ADDRESSES, SPREAD_S, Connections, NoRoom, make_room
 from tests.processes import RelayProcess, clean_environment, relay_process
 from tests.server.upstreams import open_files
 
@@ -73,6 +73,27 @@ def test_the_machine_itself_may_come_as_often_as_it_likes() -> None:
         with room.place(peer, 0.0):
             for _ in range(50):
                 enter(room, peer)
+
+
+def test_who_is_refused_is_told_when_to_come_and_each_another_time() -> None:
+    room = Connections(Config(connects_per_s_per_address=0.1, max_connections_per_address=1), 1)
+    enter(room)  # the whole burst
+
+    def told(peer: str) -> list[float]:
+        refusals = []
+        for _ in range(200):
+            with pytest.raises(NoRoom) as caught:
+                enter(room, peer, 2.0)
+            refusals.append(caught.value.retry_after_s)
+        return refusals
+
+    too_fast = told(OUTSIDE)
+    with room.place("127.0.0.1", 2.0):
+        full = told("127.0.0.1")
+    for times, earliest_s in ((too_fast, 8.0), (full, 1.0)):
+        assert earliest_s <= min(times)
+        assert max(times) <= earliest_s + SPREAD_S
+        assert len({round(time_s) for time_s in times}) > 5
 
 
 def test_a_million_addresses_are_not_remembered() -> None:

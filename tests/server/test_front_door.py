@@ -314,9 +314,7 @@ TRICKLES = {
 def test_a_request_that_trickles_in_is_ended_at_its_deadline(relay: RelayProcess) -> None:
     received = {name: bytearray() for name in TRICKLES}
     with ExitStack() as stack:
-        trickles = {
-            name: stack.enter_context(socket.create_connection(("127.0.0.1", relay.port))) for name in TRICKLES
-        }
+        trickles = {name: stack.enter_context(socket.create_connection(("127.0.0.1", relay.port))) for name in TRICKLES}
         for name, connection in trickles.items():
             connection.sendall(TRICKLES[name])
         began_s = time.monotonic()
