@@ -35,7 +35,7 @@ from relay.log import get_logger
 from relay.page import INDEX, load_page, serve_file
 from relay.proxies import TrustedProxies
 from relay.session import Services, Session
-from relay.tickets import Ticket, Tickets, steady_clock
+from relay.tickets import Ticket, Tickets, service_of, steady_clock
 from relay.way_stream import with_short_way
 
 log = get_logger(__name__)
@@ -67,7 +67,7 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     files = load_page(config)
     now_s = steady_clock()
     address_of = partial(_client_address, TrustedProxies(config.trusted_proxies))
-    tickets = Tickets(config.ticket_secret, started_s=now_s()) if config.ticket_secret else None
+    tickets = Tickets(config.ticket_secret, service_of(config), started_s=now_s()) if config.ticket_secret else None
     door, office = Door(config, origins, admission, tickets), TicketOffice(config, tickets)
 
     @app.get("/")

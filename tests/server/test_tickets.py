@@ -216,6 +216,14 @@ def test_a_ticket_opens_nothing_after_a_restart() -> None:
         assert status(knock(after, bearer=ticket(after))) == 101
 
 
+def test_a_ticket_for_another_model_is_refused_with_403_and_the_log_says_why(relay: RelayProcess) -> None:
+    with relay_process("--model", "gpt-realtime-mini", env=ENV) as other:
+        elsewhere = ticket(other)
+        assert status(knock(relay, bearer=elsewhere)) == 403
+        log_line(relay, 'reason="for another profile or model"')
+        assert status(knock(other, bearer=elsewhere)) == 101
+
+
 def test_the_server_token_opens_no_session(relay: RelayProcess) -> None:
     assert status(knock(relay, bearer=TOKEN)) == 401
 
