@@ -160,7 +160,7 @@ def test_a_wrong_request_is_answered_in_openais_error_shape(
 
 
 def test_where_tickets_are_not_set_up_none_are_made() -> None:
-    with relay_process("--upstream", "simulator") as relay:
+    with relay_process("--upstream", "simulator", env=dict.fromkeys(TICKETS, "")) as relay:
         assert post(relay).status == 404
 
 
