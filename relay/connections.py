@@ -5,6 +5,10 @@ without descriptors serves nobody; so their number is bounded, and the process's
 one comes (`make_room`). Loopback and the trusted proxies are not counted per address: from there comes the machine's
 own user, or a proxy, which counts for itself. The table of addresses is bounded; the one that was idle longest is
 forgotten first.
+
+When all places are taken, the connection that has waited longest for its client to say something is hung up on, and the
+newcomer has its place: otherwise a few addresses could hold them all with connections on which nothing is ever said.
+One with a session, or whose request is being answered, is never hung up on; if there is no other, the newcomer is.
 """
 
 from __future__ import annotations
@@ -68,6 +72,25 @@ class _Bucket:
     at_s: float
 
 
+class Place:
+    """What one connection holds. While it waits for its client it may lose it to a newcomer."""
+
+    __slots__ = ("_waiting", "hang_up")
+
+    def __init__(self, waiting: OrderedDict[Place, None], hang_up: Callable[[], None]) -> None:
+        self._waiting = waiting
+        self.hang_up = hang_up
+        self.waits()
+
+    def waits(self) -> None:
+        """The client's turn: a handshake, a request or its goodbye. Time counts from here, whatever trickles in."""
+        self._waiting[self] = None
+
+    def works(self) -> None:
+        """Our turn; or there is a session."""
+        self._waiting.pop(self, None)
+
+
 class Connections:
     """The connections of this process."""
 
@@ -79,12 +102,16 @@ class Connections:
         self._rate_per_s = config.connects_per_s_per_address
         self._by_address: Counter[str] = Counter()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
-        self._complaints = Sparingly()
+        self._waiting: OrderedDict[Place, None] = OrderedDict()
+        self._complaints, self._losses = Sparingly(), Sparingly()
         self.connections = 0
 
     @contextmanager
-    def place(self, peer: str, now_s: float) -> Iterator[None]:
-        """Hold a place for a connection from `peer`, an IP address. Raises NoRoom."""
+    def place(self, peer: str, now_s: float, hang_up: Callable[[], None]) -> Iterator[Place]:
+        """Hold a place for a connection from `peer`, an IP address. Raises NoRoom.
+
+        `hang_up` closes its socket, at once, and makes whoever reads from it end.
+        """
         network = "" if is_loopback(peer) or peer in self._proxies else network_of(peer)
         try:
             self._check(network, now_s)
@@ -94,23 +121,33 @@ class Connections:
             raise
         self.connections += 1
         self._by_address[network] += 1
+        place = Place(self._waiting, hang_up)
         try:
-            yield
+            yield place
         finally:
+            place.works()
             self.connections -= 1
             self._by_address[network] -= 1
             if not self._by_address[network]:
                 del self._by_address[network]
 
     def _check(self, network: str, now_s: float) -> None:
-        if self.connections >= self._max_connections:
-            raise self._no_room(503, "spare_connections")
-        if not network:
-            return
-        if self._max_per_address and self._by_address[network] >= self._max_per_address:
+        """Refuse, or see to it that there is room. Who comes too often takes nobody's place."""
+        if network and self._max_per_address and self._by_address[network] >= self._max_per_address:
             raise self._no_room(429, "max_connections_per_address")
-        if self._rate_per_s and (wait_s := self._take(network, now_s)):
+        if network and self._rate_per_s and (wait_s := self._take(network, now_s)):
             raise self._no_room(429, "connects_per_s_per_address", wait_s)
+        if self.connections >= self._max_connections:
+            self._make_way(now_s)
+
+    def _make_way(self, now_s: float) -> None:
+        """Hang up on the connection that has waited longest; it is still counted until its task has ended."""
+        if not self._waiting:
+            raise self._no_room(503, "spare_connections")
+        loser, _ = self._waiting.popitem(last=False)
+        loser.hang_up()
+        if count := self._losses.count(now_s):
+            log.warning("connection.made_way", limit="spare_connections", connections=count)
 
     def _no_room(self, status: int, setting: str, wait_s: float = 1.0) -> NoRoom:
         return NoRoom(status, setting, wait_s + self._choose(0.0, SPREAD_S))

@@ -181,6 +181,10 @@ class Connection(TCPServer):
             self._alive.cancel()  # nobody is left to answer
 
     async def _update(self, event: Updated) -> None:
+        if event.idle:
+            self.stream.place.waits()  # a DetachableStream's
+        else:
+            self.stream.place.works()
         if self._idle is not None:
             self._idle.cancel()
         if event.idle and not self._peer_ended:

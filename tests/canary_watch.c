@@ -17,7 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CANARIES = 32, LONGEST = 128, DESCRIPTORS = 65536 };
+enum { CANARIES = 32, LONGEST = 64, DESCRIPTORS = 65536 };
 
 static struct canary {
     const char *text;
