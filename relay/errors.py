@@ -80,6 +80,18 @@ class RelayError(Exception):
         super().__init__(self.public)
 
 
+def let_go(error: BaseException) -> None:
+    """Forget where an error was raised, and what led to it.
+
+    A traceback holds the frames it came through, and with them everything that was at work there. Whoever keeps an
+    error would keep all of that in a circle, for the garbage collector to find much later.
+    """
+    led_to: BaseException | None = error
+    while led_to is not None:
+        led_to.__traceback__ = None
+        led_to = led_to.__cause__ or led_to.__context__
+
+
 class BrowserError(RelayError):
     """The browser's fault."""
 
