@@ -7,6 +7,7 @@ Each line is one figure. The upstream is in this process; memory is that of rela
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -78,18 +79,21 @@ async def abuse(relay: RelayProcess, mib: int) -> tuple[int, int]:
     return sent_bytes, connections
 
 
-async def oversize(mib: int = 200) -> None:
-    """What it costs that clients send too much, and go on sending."""
+async def oversize(mib: int = 200, times: int = 3) -> None:
+    """What it costs that clients send too much, and go on sending, and come again."""
     async with open_upstream_server() as url:
         with relay_process("--upstream", url) as relay:
             longest_s = max([await close_after_too_big(relay) for _ in range(5)])
             await abuse(relay, mib // 10)  # once, so that relay has its buffers
-            before = memory_bytes(relay)
-            sent_bytes, connections = await abuse(relay, mib)
-            await trio.sleep(2)
-            grown = (memory_bytes(relay) - before) / MIB
+            memory = [memory_bytes(relay)]
+            connections = []
+            for _ in range(times):
+                connections.append((await abuse(relay, mib))[1])
+                await trio.sleep(2)
+                memory.append(memory_bytes(relay))
+    grown = [f"{(after - before) / MIB:+.2f}" for before, after in itertools.pairwise(memory)]
     print(f"one byte over the limit: 1009, and the connection is gone after {longest_s:.2f} s at most")
-    print(f"{sent_bytes / MIB:.0f} MiB sent after it on {connections} connections: {grown:+.2f} MiB")
+    print(f"{mib} MiB sent after it on {connections[0]} connections, {times} times: {', '.join(grown)} MiB")
 
 
 async def answer_for_ever(upstream: FakeUpstream) -> None:
