@@ -20,7 +20,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint bench soak attack binary clean native-tests pytest gate format
+.PHONY: help serve test lint bench soak soak-brief attack binary clean native-tests pytest gate format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,16 +29,15 @@ help: ## show this list
 serve: $(VENV)/.installed ## install what is needed and serve the page: open the address that it prints
 	@exec $(BIN)/relay serve $(ARGS)
 
-test: ## everything that must hold: C tests, lint, benchmark gate, pytest
-	@$(MAKE) --no-print-directory native-tests
-	@$(MAKE) --no-print-directory lint
+# The gate measures, so it runs alone. The rest runs side by side; what has deadlines of its own goes before what has none.
+test: $(VENV)/.develop $(VENV)/.tools ## everything that must hold: benchmark gate, C tests, lint, pytest, a soak of 2 minutes
 	@$(MAKE) --no-print-directory gate
-	@$(MAKE) --no-print-directory pytest
+	@$(MAKE) --no-print-directory -j4 pytest soak-brief lint native-tests
 
 lint: $(VENV)/.develop ## ruff and mypy --strict
 	@$(BIN)/ruff check relay tests benchmarks native
 	@$(BIN)/ruff format --check relay tests benchmarks native
-	@$(BIN)/mypy relay tests benchmarks
+	@nice $(BIN)/mypy relay tests benchmarks
 
 format: $(VENV)/.develop ## let ruff put the code into shape
 	@$(BIN)/ruff check --fix relay tests benchmarks native
@@ -56,6 +55,9 @@ attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure
 soak: $(VENV)/.develop ## open and close sessions for S seconds (1800): does relay give everything back?
 	@$(BIN)/python -m tests.attacks.soak --seconds $(or $(S),1800)
 
+soak-brief: $(VENV)/.develop
+	@$(BIN)/python -m tests.attacks.soak --seconds 120 --per-s 10 --growth-mib 2
+
 binary: dist/relay ## one file with everything inside: dist/relay
 
 clean: ## remove what was built; .venv stays (rm -rf .venv removes it)
@@ -65,16 +67,17 @@ clean: ## remove what was built; .venv stays (rm -rf .venv removes it)
 	@! test -f native/Makefile || $(MAKE) --no-print-directory -C native clean
 
 native-tests: $(VENV)/.tools
-	@$(MAKE) --no-print-directory -C native test
-	@! ./tools.sh has valgrind || $(MAKE) --no-print-directory -C native valgrind
-	@! ./tools.sh has clang || $(MAKE) --no-print-directory -C native fuzz-brief
+	@nice $(MAKE) --no-print-directory -C native test
+	@! ./tools.sh has valgrind || nice $(MAKE) --no-print-directory -C native valgrind
+	@! ./tools.sh has clang || nice $(MAKE) --no-print-directory -C native fuzz-brief
 
 gate: $(VENV)/.develop
 	@$(BIN)/python -m benchmarks.audio_path --gate
 	@$(BIN)/python -m benchmarks.relay_path --gate
 
+# A file's tests stay together, with what they share, and begin in order: those that take long come first.
 pytest: $(VENV)/.develop $(VENV)/.tools
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 dist/relay: relay.spec $(SOURCES) $(PACKAGE) | $(VENV)/.develop
 	@$(BIN)/python -m PyInstaller --noconfirm --clean --log-level ERROR --workpath build/binary --distpath dist relay.spec

@@ -157,7 +157,7 @@ class Admission:
         """Raise AddressLimit if `peer`, an IP address, has all the sessions that one address may have."""
         limit = self._max_sessions_per_address
         if limit and self._by_address[network_of(peer)] >= limit:
-            raise AddressLimit()
+            raise AddressLimit(retry_after_ms=self.retry_after_ms())
 
     @contextmanager
     def place(self, peer: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ import trio
 from quart import Response, request, websocket
 from quart.wrappers import BaseRequestWebsocket
 from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestTimeout
 
 from relay import client_secrets, wire
 from relay.admission import Admission
@@ -34,14 +35,15 @@ from relay.log import get_logger
 from relay.page import INDEX, load_page, serve_file
 from relay.proxies import TrustedProxies
 from relay.session import Services, Session
-from relay.tickets import Ticket, Tickets, steady_clock
+from relay.tickets import Ticket, Tickets, service_of, steady_clock
 from relay.way_stream import with_short_way
 
 log = get_logger(__name__)
 
 OPENAI_BETA = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
-RETRY_AFTER_S = 2
+BODY_S = 10
+"""For the whole body of a request, however it trickles."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -60,11 +62,12 @@ def create_app(services: Services, origins: frozenset[str]) -> QuartTrio:
     """Return the application. `origins`: the Origin values that may open a voice session."""
     app = QuartTrio("relay", static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the Host header that somebody sent
+    app.config["BODY_TIMEOUT"] = BODY_S
     config, admission = services.config, services.admission
     files = load_page(config)
     now_s = steady_clock()
     address_of = partial(_client_address, TrustedProxies(config.trusted_proxies))
-    tickets = Tickets(config.ticket_secret, started_s=now_s()) if config.ticket_secret else None
+    tickets = Tickets(config.ticket_secret, service_of(config), started_s=now_s()) if config.ticket_secret else None
     door, office = Door(config, origins, admission, tickets), TicketOffice(config, tickets)
 
     @app.get("/")
@@ -125,10 +128,13 @@ async def _make_ticket(office: TicketOffice, address: str, now_s: float) -> Resp
 
 
 async def _json_body() -> bytes:
-    """Read the body, whose size and time hardening.py and connections.py bound."""
+    """Read the body, whose size hardening.py bounds, and BODY_S its time."""
     if request.mimetype != "application/json":
         raise ApiError(415, "Send the body as Content-Type: application/json.", "unsupported_media_type")
-    return await request.get_data(cache=True, as_text=False, parse_form_data=False)
+    try:
+        return await request.get_data(cache=True, as_text=False, parse_form_data=False)
+    except RequestTimeout:
+        raise ApiError(408, f"The body was not here within {BODY_S} s.", "request_timeout") from None
 
 
 def _knock(address: str) -> Knock:
@@ -228,6 +234,6 @@ def _refused(error: RelayError) -> Response:
     response = _text(status, error.public)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(math.ceil((error.retry_after_ms or 0) / 1000) or RETRY_AFTER_S)
+    if error.retry_after_ms:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
     return response

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import trio
 
@@ -40,6 +40,16 @@ CLOSE_S = 1.0
 
 Heir = Callable[[trio.abc.Stream], Awaitable[None]]
 """What goes on with a connection: it owns the stream, and closes it."""
+
+
+class Turns(Protocol):
+    """Is told whose turn it is on a connection: its client's, or ours."""
+
+    def waits(self) -> None:
+        """The client's."""
+
+    def works(self) -> None:
+        """Ours; or a session has it."""
 
 
 def peer_of(stream: trio.SocketStream) -> str:
@@ -54,8 +64,9 @@ class DetachableStream(trio.abc.Stream):
     """A connection, on loan to Hypercorn until it is detached: plain TCP here. A context that ends what it keeps."""
 
     def __init__(
-        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], *, send_deadline_s: float
+        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], place: Turns, *, send_deadline_s: float
     ) -> None:
+        self.place = place
         self._stream = stream
         self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._send_deadline_s = send_deadline_s
@@ -144,8 +155,8 @@ class DetachableStream(trio.abc.Stream):
 class DetachableTls(DetachableStream):
     """A connection over TLS, with what Hypercorn knows TLS by."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], *, send_deadline_s: float) -> None:
-        super().__init__(stream, send_deadline_s=send_deadline_s)
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream], place: Turns, *, send_deadline_s: float) -> None:
+        super().__init__(stream, place, send_deadline_s=send_deadline_s)
         self._tls = stream
 
     @property

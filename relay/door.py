@@ -4,7 +4,8 @@ Rules, in this order:
 1. A browser says its Origin, and it must be in the list, ticket or not. Whoever says none is a program: it is let in by
    its ticket or, where no tickets are needed, on loopback only.
 2. It offers one of our subprotocols, or none.
-3. Its ticket holds, where tickets are needed. Why one does not hold is in the log, not in the answer.
+3. Its ticket holds, where tickets are needed. Why one does not hold is in the log, not in the answer; only whoever
+   brings one that was made for another profile or model is told so.
 4. There is room, for this address too. A stranger gets no further than 3 and learns nothing of the server's state.
 5. The ticket is used up, last of all: who found no room may come back with it.
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from relay.admission import Admission
 from relay.config import Config
-from relay.errors import AddressLimit, BadRequest, OriginRefused, RelayError, TicketRefused
+from relay.errors import AddressLimit, BadRequest, OriginRefused, RelayError, TicketElsewhere, TicketRefused
 from relay.log import get_logger
 from relay.tickets import FORGED, Ticket, Tickets
 
@@ -31,6 +32,7 @@ KEY_SUBPROTOCOL = "openai-insecure-api-key."
 STATUS: dict[type[RelayError], int] = {
     BadRequest: 400,
     TicketRefused: 401,
+    TicketElsewhere: 403,
     OriginRefused: 403,
     AddressLimit: 429,
 }

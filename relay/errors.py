@@ -14,6 +14,7 @@ says what to do next. What it must not be told (keys, prompts, addresses) goes i
         BrowserGone           the socket ended; nobody is left to tell
         OriginRefused         a page of another origin
         TicketRefused         no ticket, or one that does not hold
+          TicketElsewhere     a ticket of ours, for another profile or model
         AddressLimit          too many sessions from one address
       UpstreamError           the Realtime API, or the way to it
         UpstreamUnreachable   no connection, no TLS, no handshake
@@ -77,6 +78,18 @@ class RelayError(Exception):
         self.event_id = event_id
         self.retry_after_ms = retry_after_ms
         super().__init__(self.public)
+
+
+def let_go(error: BaseException) -> None:
+    """Forget where an error was raised, and what led to it.
+
+    A traceback holds the frames it came through, and with them everything that was at work there. Whoever keeps an
+    error would keep all of that in a circle, for the garbage collector to find much later.
+    """
+    led_to: BaseException | None = error
+    while led_to is not None:
+        led_to.__traceback__ = None
+        led_to = led_to.__cause__ or led_to.__context__
 
 
 class BrowserError(RelayError):
@@ -152,6 +165,16 @@ class TicketRefused(BrowserError):
     close_code = 4401
     default_public = (
         "A session needs a ticket that is new and unused (docs/tickets.md). Get another one, then try again."
+    )
+
+
+class TicketElsewhere(TicketRefused):
+    """Whoever holds it was let in by the operator, so it is told what is wrong."""
+
+    code = "relay_ticket_elsewhere"
+    close_code = 4403
+    default_public = (
+        "This ticket was made by a server with another profile or model. Get one from this server, or show it there."
     )
 
 

@@ -33,6 +33,9 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 10. A handshake that is none (no key, another version, HTTP/1.0) is answered with 400, and then its connection stays
     open for as long as the client likes: a few addresses could hold all places. -> Http1Only.
     tests/server/test_front_door.py::test_a_handshake_that_is_none_is_refused_and_its_connection_ends
+11. A connection that has ended and its protocol hold each other, and so all that they read, until the garbage collector
+    looks at what lives long: once in hundreds of connections. -> Connection.
+    tests/server/test_hardening.py::test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector
 """
 
 from __future__ import annotations
@@ -153,8 +156,11 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         """Serve until the connection ends. The scope is around Hypercorn's nursery, which lets a Cancelled out."""
-        with trio.CancelScope() as self._alive:
-            await super().run()
+        try:
+            with trio.CancelScope() as self._alive:
+                await super().run()
+        finally:
+            vars(self).pop("protocol", None)
 
     async def _read_data(self) -> None:
         """Read to the end; then it is not idle but gone, also if an answer is still to be finished."""
@@ -181,6 +187,10 @@ class Connection(TCPServer):
             self._alive.cancel()  # nobody is left to answer
 
     async def _update(self, event: Updated) -> None:
+        if event.idle:
+            self.stream.place.waits()  # a DetachableStream's
+        else:
+            self.stream.place.works()
         if self._idle is not None:
             self._idle.cancel()
         if event.idle and not self._peer_ended:

@@ -33,7 +33,7 @@ from relay import hardening
 from relay.admission import Admission
 from relay.app import create_app
 from relay.config import Config
-from relay.connections import Connections, NoRoom, make_room
+from relay.connections import Connections, NoRoom, Place, make_room
 from relay.detach import STATE_KEY, DetachableStream, DetachableTls, peer_of
 from relay.errors import ConfigError
 from relay.log import get_logger
@@ -177,14 +177,14 @@ async def _reload(tls: ServerTls | None) -> None:
 
 async def _enter(
     room: Connections,
-    serve_one: Callable[[trio.SocketStream], Awaitable[None]],
+    serve_one: Callable[[Place, trio.SocketStream], Awaitable[None]],
     is_plain: bool,
     stream: trio.SocketStream,
 ) -> None:
     """Serve a connection if there is room for it; else hang up, with the reason if it is plain HTTP."""
     try:
-        with room.place(peer_of(stream), trio.current_time()):
-            await serve_one(stream)
+        with room.place(peer_of(stream), trio.current_time(), stream.socket.close) as place:
+            await serve_one(place, stream)
     except NoRoom as refusal:
         with trio.move_on_after(REFUSAL_S), suppress(trio.BrokenResourceError):
             await stream.send_all(refusal.answer if is_plain else b"")
@@ -197,11 +197,12 @@ async def _connection(
     context: WorkerContext,
     config: Config,
     tls: ServerTls | None,
+    place: Place,
     stream: trio.SocketStream,
 ) -> None:
     """Serve one connection: requests, then the session that one may have led to. The barrier: no Exception gets out."""
     try:
-        with await _secured(stream, tls, config) as connection:
+        with await _secured(stream, tls, place, config) as connection:
             # Hypercorn's own annotations ask for an SSLStream; it handles one without a handshake as plain TCP.
             await hardening.Connection(app, hypercorn, context, {STATE_KEY: connection}, connection).run()  # type: ignore[arg-type]
             await connection.go_on()
@@ -213,13 +214,13 @@ async def _connection(
         await trio.aclose_forcefully(stream)
 
 
-async def _secured(stream: trio.SocketStream, tls: ServerTls | None, config: Config) -> DetachableStream:
+async def _secured(stream: trio.SocketStream, tls: ServerTls | None, place: Place, config: Config) -> DetachableStream:
     """Shake hands if there is TLS. Raises HandshakeFailed."""
     if tls is None:
-        return DetachableStream(stream, send_deadline_s=config.send_deadline_s)
+        return DetachableStream(stream, place, send_deadline_s=config.send_deadline_s)
     secured = tls.wrap(stream)
     await tls.handshake(secured)
-    return DetachableTls(secured, send_deadline_s=config.send_deadline_s)
+    return DetachableTls(secured, place, send_deadline_s=config.send_deadline_s)
 
 
 def _hypercorn_config() -> HypercornConfig:

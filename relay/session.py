@@ -47,6 +47,7 @@ from relay.errors import (
     UpstreamError,
     UpstreamExpired,
     UpstreamTimeout,
+    let_go,
 )
 from relay.limits import open_account
 from relay.log import get_logger
@@ -125,6 +126,7 @@ class Session:
             )
             with trio.CancelScope(deadline=trio.current_time() + self._config.close_deadline_s, shield=True):
                 await self._browser.abort()
+            let_go(reason)
         return reason
 
     async def _run_tasks(self) -> None:

@@ -1,12 +1,13 @@
 """Tickets: what a client presents at the door. Made for the operator's back end, short-lived, used once.
 
 Theory of operation. A ticket is the text `ek_PAYLOAD.SIGNATURE`, so that it goes wherever OpenAI's ephemeral keys go.
-The payload says until when it holds, how often, and what the session may do; the signature is an HMAC-SHA256 with the
-first ticket secret. Every secret is tried when one is presented, so that secrets can be changed without a gap.
+The payload says until when it holds, how often, for which profile and model, and what the session may do; the signature
+is an HMAC-SHA256 with the first ticket secret. Every secret is tried when one is presented, so that secrets can be
+changed without a gap.
 
 A process remembers the tickets that it has seen until they expire, in bounded memory; when that is full, nobody new
 comes in. What it remembers is lost when it ends: therefore it takes no ticket that is older than itself. Several
-processes with the same secret take each other's tickets, each of them once.
+processes with the same secret take each other's tickets, each of them once, if they have the same profile and model.
 
 Rules:
 - Pure in `now_s`, which is Unix time; nothing here awaits. It must never go back, or a ticket that was forgotten when
@@ -24,16 +25,16 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from heapq import heappop, heappush
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from itsdangerous import Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from msgspec import Meta
 
-from relay.config import Secret
+from relay.config import Config, Secret
 from relay.core.permissions import Grant
-from relay.errors import Overloaded, TicketRefused
+from relay.errors import Overloaded, TicketElsewhere, TicketRefused
 
 PREFIX = "ek_"
 MOST_USED = 100_000
@@ -41,8 +42,9 @@ MOST_USED = 100_000
 
 TOO_MANY = "More people were let in than this server can remember. Try again later."
 EXPIRED, OLD, USED, FORGED = "expired", "older than this process", "used", "not a ticket of ours"
+ELSEWHERE = "for another profile or model"
 
-_FORM = re.compile(r"ek_(?P<payload>[A-Za-z0-9_-]{1,2048})\.[A-Za-z0-9_-]{43}", re.ASCII)
+_FORM = re.compile(r"ek_(?P<payload>[A-Za-z0-9_-]{1,4096})\.[A-Za-z0-9_-]{43}", re.ASCII)
 
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 
@@ -67,6 +69,19 @@ class TicketLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     max_usd: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 0.0
 
 
+class Service(NamedTuple):
+    """What sessions here are with."""
+
+    profile: str
+    model: str
+
+
+def service_of(config: Config) -> Service:
+    """Return what a process with these settings serves. The simulator is nobody's profile: it costs nothing."""
+    profile = "simulator" if config.upstream_kind == "simulator" else config.upstream_profile.name
+    return Service(profile, config.requested_model)
+
+
 class Ticket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a ticket says. `user` is a keyed hash, "" for nobody in particular; times are Unix time.
 
@@ -74,6 +89,7 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     id: str
+    service: Service
     made_s: float
     expires_s: int
     uses: int = 1
@@ -86,9 +102,12 @@ class Ticket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Tickets:
     """The tickets of one process, which began at `started_s`. The first of `ticket_secrets` signs."""
 
-    def __init__(self, ticket_secrets: Sequence[Secret], *, started_s: float, most_used: int = MOST_USED) -> None:
+    def __init__(
+        self, ticket_secrets: Sequence[Secret], service: Service, *, started_s: float, most_used: int = MOST_USED
+    ) -> None:
         self._signers = [_signer(secret) for secret in ticket_secrets]
         self._user_key = hmac.digest(ticket_secrets[0].reveal().encode(), b"relay.user", "sha256")
+        self._service = service
         self._started_s = started_s
         self._most_used = most_used
         self._used: dict[str, int] = {}
@@ -101,6 +120,7 @@ class Tickets:
         """
         ticket = Ticket(
             id=secrets.token_urlsafe(12),
+            service=self._service,
             made_s=now_s,
             expires_s=int(now_s) + life_s,
             user=self._hash(user) if user else "",
@@ -112,6 +132,8 @@ class Tickets:
     def read(self, text: str, now_s: float) -> Ticket:
         """Return what a ticket says. Raises TicketRefused unless it is one, holds now, and may be used once more."""
         ticket = self._decode(text)
+        if ticket.service != self._service:
+            raise TicketElsewhere(detail=ELSEWHERE)
         self._forget(now_s)
         if now_s >= ticket.expires_s:
             raise TicketRefused(detail=EXPIRED)

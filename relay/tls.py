@@ -85,7 +85,7 @@ class ServerTls:
             try:
                 await stream.do_handshake()
                 return
-            except trio.BrokenResourceError as error:
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 log.debug("tls.handshake_failed", reason=str(error.__cause__ or "the peer went away"))
                 raise HandshakeFailed from None
             finally:

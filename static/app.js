@@ -106,16 +106,12 @@ function holdToTalk(button) {
 client.addEventListener("state", ({ detail }) => {
   conversation.connection(detail.state);
   log.add("•", { type: `client ${detail.state}` });
-  if (detail.state === "connecting") {
-    banner.connecting();
-    startTicking();
-  }
-  showControls();
+  if (detail.state === "connecting") startTicking();
+  showControls(() => detail.state === "connecting" && banner.connecting());
   showState();
 });
 client.addEventListener("ready", () => {
-  banner.hide();
-  showControls(); // the focus may have been on a button of the banner
+  showControls(() => banner.hide());
   captions.newSession();
   microphones.refresh();
   log.add("•", { type: "microphone", label: client.microphoneLabel });
@@ -162,9 +158,7 @@ client.addEventListener("ended", ({ detail }) => {
   log.closeSecond();
   log.add("•", { type: "ended", final: detail.final, ...written(detail.reason) });
   stopTicking();
-  if (detail.reason.code === "stopped") banner.hide();
-  else banner.ended(detail);
-  showControls(); // the focus may have been on a button of the banner
+  showControls(() => (detail.reason.code === "stopped" ? banner.hide() : banner.ended(detail)));
 });
 
 function written({ code, message, closeCode }) {
@@ -195,10 +189,15 @@ function hintFor(state, hint) {
   return hint;
 }
 
-function showControls() {
+/**
+ * Show what can be pressed now, after `change`. Whatever had the focus before, a button of the banner perhaps, gives it to
+ * the main button if it cannot be pressed any more; some browsers take it away at that moment.
+ */
+function showControls(change = () => {}) {
   const idle = client.state === "idle";
   const open = client.state === "open";
   const focused = document.activeElement;
+  change();
   byId("start").disabled = !idle;
   byId("stop").disabled = idle;
   byId("mute").disabled = !open;

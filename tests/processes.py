@@ -3,7 +3,8 @@
     with relay_process("--max-sessions", "1") as relay:
         httpx.get(relay.url + "healthz")
 
-Deadlines instead of sleeps: a process that does not come up or does not end fails the test with what it wrote.
+Deadlines instead of sleeps: a process that does not come up or does not end fails the test with what it wrote. So does
+one that lets out a secret: each has canaries for keys (tests/canaries.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tests.canaries import plant
 from tests.certificates import Certificate
 
 START_DEADLINE_S = 20.0
@@ -123,13 +125,14 @@ def relay_process(
     With a `certificate` it serves https.
     """
     secured = certificate.flags if certificate else ()
-    with tempfile.NamedTemporaryFile(prefix="relay-stderr-") as errors:
+    with tempfile.TemporaryDirectory(prefix="relay-") as folder, open(Path(folder) / "stderr", "w+b") as errors:
+        canaries, settings = plant(args, env or {}, Path(folder))
         process = subprocess.Popen(
             [*program, command, "--port", "0", *secured, *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=clean_environment(env),
+            env=clean_environment(settings),
             start_new_session=True,
         )
         relay = RelayProcess(process, errors, certificate.trust() if certificate else None)
@@ -138,6 +141,7 @@ def relay_process(
             yield relay
         finally:
             _end(process)
+        canaries.check()
 
 
 @dataclass(frozen=True)

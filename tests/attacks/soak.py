@@ -1,6 +1,7 @@
 """Open and close sessions for a long time, in every way that sessions end: does relay give everything back?
 
     python -m tests.attacks.soak --seconds 1800        # what `make soak` does; S=seconds changes it
+    python -m tests.attacks.soak --seconds 120 --per-s 10 --growth-mib 2   # `make test`, beside everything else
 
 Before and after, with no session open, the process says what it holds (SIGUSR1): tasks, descriptors and native handles
 must be the same, exactly. Memory is measured every second; the slope is that of a straight line through the second
@@ -39,7 +40,11 @@ class Soak:
 
     relay: RelayProcess
     random: random.Random
+    per_s: float = 0.0
+    """Sessions that may begin in a second; 0 for as many as will."""
+
     sessions: int = 0
+    next_s: float = 0.0
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
     memory: list[tuple[float, int]] = field(default_factory=list)
@@ -50,7 +55,7 @@ class Soak:
         self.before = await self.at_rest()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.measure)
-            await self.churn(at_once, until_s=trio.current_time() + seconds)
+            await self.churn(at_once, until_s=trio.current_time() + seconds, per_s=self.per_s)
             nursery.cancel_scope.cancel()
         self.after = await self.at_rest()
 
@@ -64,12 +69,22 @@ class Soak:
         held = await state(self.relay)
         return {name: held[name] for name in ("sessions", "tasks", "files", "native_handles")}
 
-    async def churn(self, at_once: int, *, until_s: float = float("inf"), until_sessions: float = float("inf")) -> None:
-        """Keep so many sessions open until it is time or there were enough."""
+    async def churn(
+        self,
+        at_once: int,
+        *,
+        until_s: float = float("inf"),
+        until_sessions: float = float("inf"),
+        per_s: float = 0.0,
+    ) -> None:
+        """Keep so many sessions open, as far as the pace allows, until it is time or there were enough."""
 
         async def one_after_another() -> None:
             while trio.current_time() < until_s and self.sessions < until_sessions:
                 self.sessions += 1
+                if per_s:
+                    self.next_s = max(self.next_s, trio.current_time()) + 1 / per_s
+                    await trio.sleep_until(self.next_s)
                 with suppress(*GONE), trio.move_on_after(20):
                     await self.session()
 
@@ -147,33 +162,40 @@ def make_play(dice: random.Random) -> Play:
     return play
 
 
-async def soak(seconds: float, at_once: int, seed: int) -> Soak:
+PATIENCE_S = 120.0
+"""For the warm-up, and for the last sessions to end. A relay that does not come to rest ends the run."""
+
+
+async def soak(seconds: float, at_once: int, seed: int, per_s: float = 0.0) -> Soak:
     """Run relay and soak it."""
     dice = random.Random(seed)
     async with open_upstream_server(make_play(dice)) as url:
         with relay_process("--upstream", url, "--max-sessions", str(2 * at_once), env=ENV) as relay:
-            run = Soak(relay, dice)
-            await run.run(seconds, at_once)
+            run = Soak(relay, dice, per_s)
+            with trio.fail_after(seconds + PATIENCE_S):
+                await run.run(seconds, at_once)
             assert relay.process.poll() is None, "relay died"
             assert "Traceback" not in relay.stderr
             return run
 
 
 def main() -> None:
-    """Run from the command line; the exit code is 1 if something was not given back."""
+    """Run from the command line; the exit code is 1 if something was not given back, or memory grew too much."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1_800.0)
     parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--per-s", type=float, default=0.0, help="sessions begun in a second at most")
+    parser.add_argument("--growth-mib", type=float, default=float("inf"), help="in the second half at most")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     began_s = time.monotonic()
-    run = trio.run(soak, args.seconds, args.at_once, args.seed)
+    run = trio.run(soak, args.seconds, args.at_once, args.seed, args.per_s)
     print(f"{run.sessions} sessions in {time.monotonic() - began_s:.0f} s")
     print(f"before: {run.before}\nafter:  {run.after}")
     first, last = run.memory[0][1] / 2**20, run.memory[-1][1] / 2**20
     print(f"memory: {first:.1f} MiB at first, {last:.1f} MiB at last")
     print(f"second half: {run.growth_mib:+.2f} MiB, slope {run.slope_mib_per_h:+.2f} MiB/h")
-    sys.exit(run.before != run.after)
+    sys.exit(run.before != run.after or run.growth_mib > args.growth_mib)
 
 
 if __name__ == "__main__":

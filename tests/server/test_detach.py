@@ -41,6 +41,14 @@ async def test_an_idle_session_costs_few_tasks_and_little_memory() -> None:
     assert grown_bytes < SESSIONS * SESSION_BYTES
 
 
+class Indifferent:
+    """For whom it does not matter whose turn it is."""
+
+    def waits(self) -> None: ...
+
+    def works(self) -> None: ...
+
+
 @pytest.fixture
 async def connection() -> AsyncIterator[DetachableStream]:
     async with AsyncExitStack() as stack:
@@ -48,7 +56,7 @@ async def connection() -> AsyncIterator[DetachableStream]:
         await stack.enter_async_context(listener)
         await stack.enter_async_context(await trio.testing.open_stream_to_socket_listener(listener))
         stream = await stack.enter_async_context(await listener.accept())
-        yield DetachableStream(stream, send_deadline_s=20.0)
+        yield DetachableStream(stream, Indifferent(), send_deadline_s=20.0)
 
 
 @contextmanager

@@ -18,12 +18,14 @@ import pytest
 
 from tests.certificates import Certificate
 from tests.processes import RelayProcess, relay_process
+from tests.server.ticket_office import TICKETS, TOKEN
 
 
 @pytest.fixture(scope="module", params=["plain", "tls"])
 def relay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
     certificate = Certificate.issue(tmp_path_factory.mktemp("tls")) if request.param == "tls" else None
-    with relay_process("--upstream", "simulator", certificate=certificate) as process:
+    env = {**TICKETS, "RELAY_TICKETS": "off"}  # there are tickets to be had, and nobody needs one
+    with relay_process("--upstream", "simulator", certificate=certificate, env=env) as process:
         yield process
         assert process.process.poll() is None, "the server died"
 
@@ -299,32 +301,41 @@ def test_a_request_is_refused_for_its_head_alone(relay: RelayProcess, expected: 
     assert is_alive(relay)
 
 
+OFFICE = b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: relay\r\nContent-Length: 16000\r\n"
 TRICKLES = {
     "head": b"GET /healthz HTTP/1.1\r\nX: ",
     "second head": b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\nGET /healthz HTTP/1.1\r\nX: ",
-    "body": b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: relay\r\nContent-Length: 16000\r\n\r\n",
+    "body": OFFICE + b"\r\n",
+    "body behind the right token": OFFICE
+    + b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n\r\n" % TOKEN.encode(),
 }
 
 
 def test_a_request_that_trickles_in_is_ended_at_its_deadline(relay: RelayProcess) -> None:
+    received = {name: bytearray() for name in TRICKLES}
     with ExitStack() as stack:
-        trickles = [stack.enter_context(socket.create_connection(("127.0.0.1", relay.port))) for _ in TRICKLES]
-        for connection, start in zip(trickles, TRICKLES.values(), strict=True):
-            connection.sendall(start)
+        trickles = {name: stack.enter_context(socket.create_connection(("127.0.0.1", relay.port))) for name in TRICKLES}
+        for name, connection in trickles.items():
+            connection.sendall(TRICKLES[name])
         began_s = time.monotonic()
         while trickles and time.monotonic() < began_s + 14:
             time.sleep(0.25)
-            trickles = [connection for connection in trickles if takes_more(connection)]
+            trickles = {name: one for name, one in trickles.items() if takes_more(one, received[name])}
         assert not trickles
+    if not relay.trust:
+        head, _, body = bytes(received["body behind the right token"]).partition(b"\r\n\r\n")
+        assert (status(head), json.loads(body)["error"]["code"]) == (408, "request_timeout")
     assert is_alive(relay)
 
 
-def takes_more(connection: socket.socket) -> bool:
-    """Send one more byte, and read what may have come; return whether the other side is still there."""
+def takes_more(connection: socket.socket, received: bytearray) -> bool:
+    """Send one more byte, and keep what may have come; return whether the other side is still there."""
     try:
         connection.sendall(b"x")
         connection.setblocking(False)
-        return any(iter(lambda: connection.recv(65_536), b""))
+        while chunk := connection.recv(65_536):
+            received += chunk
+        return False
     except BlockingIOError:
         return True
     except ConnectionError:

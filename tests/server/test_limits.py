@@ -47,7 +47,7 @@ async def test_one_session_too_many_from_an_address_is_refused_with_429_and_a_pl
             await talker.start()
             answer = await handshake(relay.port)
             assert answer.startswith("HTTP/1.1 429 ")
-            assert "retry-after: 2\r\n" in answer.lower()
+            assert re.search(r"retry-after: [1-4]\r\n", answer.lower())
             assert "Too many voice sessions from this address" in answer
         while answer.startswith("HTTP/1.1 429 "):  # until the first has said goodbye to both sides
             await trio.sleep(0.05)

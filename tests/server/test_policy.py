@@ -36,8 +36,13 @@ def relay(
     (folder / "tools.json").write_text(json.dumps(TOOLS))
     settings = [f'policy = "{request.param}"', f'instructions = "{WORDS}"', 'tools_file = "tools.json"']
     settings += ['client_may = ["voice"]'] if request.param == "locked" else []
-    (folder / "relay.toml").write_text("\n".join([*settings, 'upstream = "simulator"', 'log_level = "debug"']))
-    with relay_process("--config", str(folder / "relay.toml"), env={"CRM_TOKEN": TOKEN}) as running:
+    (folder / "relay.toml").write_text("\n".join([*settings, 'log_level = "debug"']))
+    with (
+        relay_process(command="simulate") as simulator,  # by itself: it repeats the tools with their credentials
+        relay_process(
+            "--config", str(folder / "relay.toml"), "--upstream", simulator.url, env={"CRM_TOKEN": TOKEN}
+        ) as running,
+    ):
         yield request.param, running
         running.stop()
         assert TOKEN not in running.stderr

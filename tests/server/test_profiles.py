@@ -79,7 +79,7 @@ async def running(
         url = await nursery.start(serve_simulator, played)
         config = write_config(folder, name, text, url)
         env = {"PATH": f"{folder}:/usr/bin:/bin"}
-        env |= {} if "upstream_token_command" in text else {"RELAY_UPSTREAM_KEY": key}
+        env["RELAY_UPSTREAM_KEY"] = "" if "upstream_token_command" in text else key
         with relay_process("--config", str(config), env=env) as relay:
             yield relay
             assert key not in relay.stderr

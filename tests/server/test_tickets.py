@@ -160,7 +160,7 @@ def test_a_wrong_request_is_answered_in_openais_error_shape(
 
 
 def test_where_tickets_are_not_set_up_none_are_made() -> None:
-    with relay_process("--upstream", "simulator") as relay:
+    with relay_process("--upstream", "simulator", env=dict.fromkeys(TICKETS, "")) as relay:
         assert post(relay).status == 404
 
 
@@ -214,6 +214,14 @@ def test_a_ticket_opens_nothing_after_a_restart() -> None:
     with relay_process(env=ENV) as after:
         assert [status(knock(after, bearer=text)) for text in (used, unused)] == [401, 401]
         assert status(knock(after, bearer=ticket(after))) == 101
+
+
+def test_a_ticket_for_another_model_is_refused_with_403_and_the_log_says_why(relay: RelayProcess) -> None:
+    with relay_process("--model", "gpt-realtime-mini", env=ENV) as other:
+        elsewhere = ticket(other)
+        assert status(knock(relay, bearer=elsewhere)) == 403
+        log_line(relay, 'reason="for another profile or model"')
+        assert status(knock(other, bearer=elsewhere)) == 101
 
 
 def test_the_server_token_opens_no_session(relay: RelayProcess) -> None:

@@ -32,6 +32,7 @@ from relay.wire import WebSocket, WireLimits
 from tests.certificates import Certificate
 from tests.processes import RelayProcess, relay_process, run_relay
 from tests.server.talker import open_talker
+from tests.server.test_detach import Indifferent
 
 SIMULATED = ("--upstream", "simulator")
 DETACHES = 4_000
@@ -339,7 +340,7 @@ async def speak_after_each_101(stream: trio.SSLStream[trio.SocketStream], frames
 
 async def session(ours: trio.SSLStream[trio.SocketStream], length: int) -> bytes:
     """Take a request in, detach, and read what the client says: as app.py and server.py do it."""
-    connection = DetachableTls(ours, send_deadline_s=5.0)
+    connection = DetachableTls(ours, Indifferent(), send_deadline_s=5.0)
     asking, asked = trio.open_memory_channel[bytes](1)
     said = b""
 

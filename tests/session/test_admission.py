@@ -148,6 +148,19 @@ def test_an_address_has_so_many_places_and_no_more(first: str, second: str, same
     admission.check_address(second)
 
 
+def test_those_who_share_an_address_are_not_told_to_come_back_in_the_same_moment() -> None:
+    admission = Admission(Config(max_sessions_per_address=1))
+    times = set()
+    with admission.place("192.0.2.1"):
+        for _ in range(50):
+            with pytest.raises(AddressLimit) as refused:
+                admission.check_address("192.0.2.1")
+            times.add(refused.value.retry_after_ms or 0)
+    assert min(times) >= 1_000
+    assert max(times) <= 4_000
+    assert len(times) > 10
+
+
 def test_without_a_limit_an_address_may_have_all_places() -> None:
     admission = Admission(Config(max_sessions=50))
     with ExitStack() as stack:

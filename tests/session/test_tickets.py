@@ -23,21 +23,37 @@ from relay.config import Config, Secret
 from relay.core.permissions import Grant
 from relay.credentials import StaticKey
 from relay.door import KEY_SUBPROTOCOL, Door, Knock
-from relay.errors import AddressLimit, BadRequest, OriginRefused, Overloaded, RelayError, ShuttingDown, TicketRefused
+from relay.errors import (
+    AddressLimit,
+    BadRequest,
+    OriginRefused,
+    Overloaded,
+    RelayError,
+    ShuttingDown,
+    TicketElsewhere,
+    TicketRefused,
+)
 from relay.limits import bound_by, client_settings, tightened, too_wide
 from relay.profiles import PROFILES
 from relay.target import Target
-from relay.tickets import EXPIRED, FORGED, OLD, USED, Ticket, TicketLimits, Tickets, steady_clock
+from relay.tickets import EXPIRED, FORGED, OLD, USED, Service, Ticket, TicketLimits, Tickets, service_of, steady_clock
 
 NOW_S = 1_800_000_000.25
 SECRETS = (Secret("new-secret-0123456789abcdef012345"), Secret("old-secret-0123456789abcdef012345"))
 TOKEN = Secret("server-token-0123456789abcdef0123")
 ORIGIN = "https://voice.example"
 PEER = "192.0.2.7"
+SERVICE = Service("openai", "gpt-realtime-2.1")
 
 
-def tickets(secrets: Sequence[Secret] = SECRETS, *, started_s: float = NOW_S, most_used: int = 100) -> Tickets:
-    return Tickets(secrets, started_s=started_s, most_used=most_used)
+def tickets(
+    secrets: Sequence[Secret] = SECRETS,
+    service: Service = SERVICE,
+    *,
+    started_s: float = NOW_S,
+    most_used: int = 100,
+) -> Tickets:
+    return Tickets(secrets, service, started_s=started_s, most_used=most_used)
 
 
 def why(office: Tickets, text: str, now_s: float = NOW_S) -> str:
@@ -179,7 +195,7 @@ def mutations(text: str, count: int) -> Iterator[str]:
 
 def forgeries() -> Iterator[str]:
     """Give tickets that are right in all but their signature."""
-    payload = msgspec.json.encode(Ticket(id="x", made_s=NOW_S, expires_s=int(NOW_S) + 7200, uses=1000))
+    payload = msgspec.json.encode(Ticket(id="x", service=SERVICE, made_s=NOW_S, expires_s=int(NOW_S) + 7200, uses=1000))
     body = base64.urlsafe_b64encode(payload).rstrip(b"=")
     for key in (b"", b"relay", b"relay.ticket", b"secret", TOKEN.reveal().encode(), SECRETS[0].reveal().encode()):
         for signed in (body, payload, b"ek_" + body):
@@ -337,6 +353,36 @@ def test_without_tickets_and_away_from_loopback_an_origin_is_needed() -> None:
     assert entrance.admit(Knock(PEER, (ORIGIN,)), NOW_S) is None
 
 
+# The profile that a ticket is for
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"upstream": "azure"},
+        {"upstream": "wss://voice.example/v1/realtime"},
+        {"upstream": "openai", "profile": "custom"},
+        {"upstream": "openai", "model": "gpt-realtime-mini"},
+        {"upstream": "wss://api.openai.com/v1/realtime?model=gpt-realtime-mini"},
+        {"upstream": "simulator"},
+    ],
+)
+def test_a_ticket_of_one_profile_and_model_is_refused_by_a_process_with_another(settings: dict[str, Any]) -> None:
+    made_at, shown_at = (tickets(service=service_of(Config(**more))) for more in ({"upstream": "openai"}, settings))
+    text, _ = made_at.make(NOW_S, life_s=600)
+    with pytest.raises(TicketElsewhere) as refused:
+        shown_at.read(text, NOW_S)
+    assert refused.value.public == TicketElsewhere.default_public
+    assert made_at.read(text, NOW_S)
+
+
+def test_processes_with_the_same_profile_and_model_take_each_others_tickets() -> None:
+    url = "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1"
+    made_at, shown_at = (tickets(service=service_of(Config(upstream=upstream))) for upstream in ("openai", url))
+    text, made = made_at.make(NOW_S, life_s=600)
+    assert shown_at.read(text, NOW_S) == made
+
+
 # Limits that a ticket carries
 
 
@@ -385,9 +431,10 @@ def test_a_ticket_says_what_its_client_may_do_or_leaves_it_to_the_settings(
 
 
 def test_a_ticket_that_permits_everything_by_name_is_not_too_long_to_be_read() -> None:
-    config = Config(server_token=TOKEN, ticket_secret=SECRETS)
-    held, every = tickets(), list(get_args(Grant))
+    config = Config(server_token=TOKEN, ticket_secret=SECRETS, upstream=f"wss://voice.example/x?model={'m' * 1900}")
+    held, every = tickets(service=service_of(config)), list(get_args(Grant))
     limits = dict.fromkeys(TicketLimits.__struct_fields__, 12_345.678901234567) | {"max_tokens": 10**9}
+    del limits["max_usd"]  # nobody knows what that model costs
     body = {"relay": {"user": "x" * 256, "client_may": every, "limits": limits}}
     answer = TicketOffice(config, held).answer(json.dumps(body).encode(), NOW_S)
     assert set(held.read(answer["value"], NOW_S).client_may) == set(every)

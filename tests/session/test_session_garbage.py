@@ -1,0 +1,85 @@
+"""A session that has ended is gone at once: nothing of it waits in a circle for the garbage collector.
+
+The collector looks at what lives long once in hundreds of sessions. Until then each would keep its buffers and its C
+state.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from trio.testing import MockClock
+
+from relay.errors import BrowserTooBig, RelayError, UpstreamClosed, let_go
+from tests.session.rig import Rig, open_rig
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def send_too_much(rig: Rig) -> None:
+    await rig.browser.send(bytes(65_537))
+    await rig.wait_close()
+
+
+async def break_a_rule(rig: Rig) -> None:
+    await rig.browser.stream.send_all(b"\xff" * 20)
+    await rig.wait_close()
+
+
+async def hang_up(rig: Rig) -> None:
+    await rig.browser.hang_up()
+
+
+async def say_goodbye(rig: Rig) -> None:
+    await rig.browser.close()
+
+
+async def lose_the_upstream(rig: Rig) -> None:
+    await rig.upstream.hang_up()
+    await rig.wait_close()
+
+
+async def hear_goodbye_from_the_upstream(rig: Rig) -> None:
+    await rig.upstream.close(1001)
+    await rig.wait_close()
+
+
+ENDS = [send_too_much, break_a_rule, hang_up, say_goodbye, lose_the_upstream, hear_goodbye_from_the_upstream]
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_session_that_has_ended_leaves_nothing_to_the_garbage_collector(
+    autojump_clock: MockClock, no_collector: None, end: Callable[[Rig], Awaitable[None]]
+) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        await end(rig)
+        await rig.ended.wait()
+        session = weakref.ref(rig.session)
+        del rig.session
+        assert session() is None
+
+
+def test_an_error_that_is_let_go_remembers_neither_where_it_was_raised_nor_what_led_to_it() -> None:
+    def fail() -> None:
+        try:
+            raise BrowserTooBig()
+        except BrowserTooBig as error:
+            raise UpstreamClosed() from error
+
+    with pytest.raises(UpstreamClosed) as caught:
+        fail()
+    kept: RelayError = caught.value
+    let_go(kept)
+    assert kept.__traceback__ is None
+    assert kept.__cause__ is not None
+    assert kept.__cause__.__traceback__ is None
