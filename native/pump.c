@@ -17,6 +17,11 @@
 
 #include "way.h"
 
+/* Of an event, beside the way's address: malloc's addresses end with zeros. */
+enum { LEG = 1, ENDED = 2, BITS = LEG | ENDED };
+
+static relay_way *way_of(uint64_t event) { return (relay_way *)(uintptr_t)(event & ~(uint64_t)BITS); }
+
 int64_t relay_now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -55,16 +60,20 @@ static void wait_ready(relay_pump *pump, int64_t wait_ns) {
     const int n = epoll_wait(pump->epoll, ready, PUMP_EVENTS, (int)((wait_ns + 999999) / 1000000));
     pump->next = 0;
     pump->count = n > 0 ? n : 0; /* interrupted is as good as nobody ready: the caller comes again */
-    for (int i = 0; i < pump->count; i++) pump->events[i] = ready[i].data.u64;
+    for (int i = 0; i < pump->count; i++) {
+        const int has_ended = (ready[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        pump->events[i] = ready[i].data.u64 | (has_ended ? ENDED : 0);
+    }
 }
 
 int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *leg, int *news) {
     for (int64_t left_ns = 1;;) {
         while (pump->next < pump->count) {
             const uint64_t event = pump->events[pump->next++];
-            relay_way *const way = (relay_way *)(uintptr_t)(event & ~(uint64_t)1);
+            relay_way *const way = way_of(event);
             if (!way) continue;
-            *leg = (int)(event & 1);
+            *leg = (int)(event & LEG);
+            if (event & ENDED) way->legs[*leg].has_ended = 1;
             *token = way->ends.token;
             *news = way_turn(way, *leg);
             if (*news) return 1;
@@ -77,7 +86,7 @@ int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *le
 
 static int watch(relay_way *way, int leg, int operation) {
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
-    event.data.u64 = (uint64_t)(uintptr_t)way | (uint64_t)leg; /* malloc's addresses are even */
+    event.data.u64 = (uint64_t)(uintptr_t)way | (uint64_t)leg;
     return epoll_ctl(way->pump->epoll, operation, way->legs[leg].fd, &event);
 }
 
@@ -102,6 +111,6 @@ void relay_way_free(relay_way *way) {
     relay_pump *const pump = way->pump;
     for (int leg = 0; leg < 2; leg++) epoll_ctl(pump->epoll, EPOLL_CTL_DEL, way->legs[leg].fd, NULL);
     for (int i = pump->next; i < pump->count; i++)
-        if ((relay_way *)(uintptr_t)(pump->events[i] & ~(uint64_t)1) == way) pump->events[i] = 0;
+        if (way_of(pump->events[i]) == way) pump->events[i] = 0;
     free(way);
 }
