@@ -225,7 +225,7 @@ static void an_end_is_told(int leg, size_t n, size_t left, int is_looked_at) {
     shutdown(road.far[leg], SHUT_WR);
     CHECK(relay_pump_next(road.pump, relay_now_ns() + 2000000000, &token, &from, &news), "leg %d, %zu", leg, n);
     CHECK(from == leg && news == RELAY_NEWS_CAREFUL, "leg %d, %zu: %d", leg, n, news);
-    CHECK(recv(road.near[leg], heard, sizeof heard, MSG_DONTWAIT) == (ssize_t)left, "leg %d, %zu: what is left", leg, n);
+    CHECK(recv(road.near[leg], heard, sizeof heard, MSG_DONTWAIT) == (ssize_t)left, "leg %d, %zu: left", leg, n);
     end(&road);
 }
 
