@@ -99,11 +99,12 @@ static void open_item(struct session *session, struct input *input) {
     open_down(session, choice, sent);
 }
 
-/* Small sockets get stuck early. */
+/* Small sockets get stuck early. With TCP a small window would make seconds of what is a matter of order. */
 static void shrink(struct session *session, int leg, unsigned n) {
     const int bytes = (int)n * 64;
     setsockopt(session->near[leg], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-    if (!session->is_gone[leg]) setsockopt(session->far[leg], SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    if (!session->is_tcp && !session->is_gone[leg])
+        setsockopt(session->far[leg], SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
 static void check_next_bytes(const struct session *session, int leg) {
