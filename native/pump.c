@@ -18,8 +18,10 @@
 
 #include "way.h"
 
-/* What an event says that is no way's address with a leg: a way that was freed meanwhile, the loop's descriptor. */
-enum { GONE = 0, LOOP = 1 };
+/* Of an event, beside the way's address: malloc's addresses end with zeros. LOOP alone is the loop's descriptor. */
+enum { LEG = 1, ENDED = 2, LOOP = 4, BITS = LEG | ENDED | LOOP };
+
+static relay_way *way_of(uint64_t event) { return (relay_way *)(uintptr_t)(event & ~(uint64_t)BITS); }
 
 #define LONGEST_MS 60000 /* of one wait: then whoever waits looks at the time again */
 
@@ -72,7 +74,10 @@ static int wait_ready(relay_pump *pump, int64_t wait_ns) {
     const int n = epoll_wait(pump->epoll, ready, PUMP_EVENTS, (int)(wait_ms < LONGEST_MS ? wait_ms : LONGEST_MS));
     pump->next = 0;
     pump->count = n > 0 ? n : 0;
-    for (int i = 0; i < pump->count; i++) pump->events[i] = ready[i].data.u64;
+    for (int i = 0; i < pump->count; i++) {
+        const int has_ended = (ready[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        pump->events[i] = ready[i].data.u64 | (has_ended ? ENDED : 0);
+    }
     return n >= 0;
 }
 
@@ -80,10 +85,11 @@ static int wait_ready(relay_pump *pump, int64_t wait_ns) {
 static int serve_ready(relay_pump *pump, uint64_t *token, int *leg, int *news) {
     while (pump->next < pump->count) {
         const uint64_t event = pump->events[pump->next++];
-        if (event == LOOP) pump->loop_is_ready = 1;
-        if (event == GONE || event == LOOP) continue;
-        relay_way *const way = (relay_way *)(uintptr_t)(event & ~(uint64_t)1);
-        *leg = (int)(event & 1);
+        relay_way *const way = way_of(event);
+        if (event & LOOP) pump->loop_is_ready = 1;
+        if (!way) continue;
+        *leg = (int)(event & LEG);
+        if (event & ENDED) way->legs[*leg].has_ended = 1;
         *token = way->ends.token;
         *news = way_turn(way, *leg);
         if (*news) return RELAY_PUMP_NEWS;
@@ -107,7 +113,7 @@ int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *le
 
 static int watch(relay_way *way, int leg, int operation) {
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
-    event.data.u64 = (uint64_t)(uintptr_t)way | (uint64_t)leg; /* malloc's addresses are even */
+    event.data.u64 = (uint64_t)(uintptr_t)way | (uint64_t)leg;
     return epoll_ctl(way->pump->epoll, operation, way->legs[leg].fd, &event);
 }
 
@@ -132,6 +138,6 @@ void relay_way_free(relay_way *way) {
     relay_pump *const pump = way->pump;
     for (int leg = 0; leg < 2; leg++) epoll_ctl(pump->epoll, EPOLL_CTL_DEL, way->legs[leg].fd, NULL);
     for (int i = pump->next; i < pump->count; i++)
-        if ((relay_way *)(uintptr_t)(pump->events[i] & ~(uint64_t)1) == way) pump->events[i] = GONE;
+        if (way_of(pump->events[i]) == way) pump->events[i] = 0;
     free(way);
 }

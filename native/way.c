@@ -32,7 +32,7 @@ static int take_frames(relay_way *way, int leg, char *at, size_t n, size_t *pass
     return outcome;
 }
 
-/* The same with what lies in the socket. */
+/* The same with what lies in the socket. The end behind it has been announced with it, and is not announced again. */
 static int look(relay_way *way, int leg, int *is_drained) {
     const int fd = way->legs[leg].fd;
     const ssize_t n = recv(fd, way->pump->in, PUMP_READ_BYTES, MSG_PEEK | MSG_DONTWAIT);
@@ -40,9 +40,10 @@ static int look(relay_way *way, int leg, int *is_drained) {
     if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? FRAME_NOT_WHOLE : FRAME_NOT_MINE;
     size_t passed = 0;
     const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);
-    way->is_done = *is_drained && passed == (size_t)n;
+    way->is_done = *is_drained && passed == (size_t)n && !way->legs[leg].has_ended;
     if (passed) recv(fd, way->pump->in, passed, MSG_TRUNC | MSG_DONTWAIT); /* TCP drops them: nothing is written */
-    return outcome;
+    const int is_all = outcome == FRAME_NOT_WHOLE || (outcome == FRAME_PASSED && passed == (size_t)n);
+    return is_all && *is_drained && way->legs[leg].has_ended ? FRAME_NOT_MINE : outcome;
 }
 
 /* ---- news ---- */

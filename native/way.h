@@ -13,7 +13,7 @@
 enum { WAY_SHUT, WAY_WATCHED, WAY_OPEN };
 
 struct way_leg {
-    int fd, state;
+    int fd, state, has_ended; /* nothing comes any more, but what has come may still be in the socket */
 };
 
 struct relay_way {
@@ -33,7 +33,7 @@ struct relay_way {
  * each way would be a quarter of what a session costs. */
 struct relay_pump {
     int epoll, bell, next, count, loop_is_ready;
-    uint64_t events[PUMP_EVENTS]; /* a way's address with the leg in its lowest bit, or one of pump.c's own */
+    uint64_t events[PUMP_EVENTS]; /* a way's address, and bits (pump.c); 0 if it was freed meanwhile */
     size_t keys_left, out_bytes;  /* of `out`: a frame that Python encrypts */
     const relay_way *rest_of; /* whose rest that is */
     char keys[PUMP_KEY_BYTES], in[PUMP_READ_BYTES], out[PUMP_OUT_BYTES], rest[RELAY_WAY_REST_BYTES];

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from relay._native import lib
-from relay.tls_stream import READ_BYTES, TlsStream
+from relay.tls_stream import TlsStream
 from relay.wakeup import Wakeup
 
 PATIENCE: Final = 4
@@ -200,13 +200,12 @@ class TlsWayStream(WayStream):
     def hear(self, way: Way) -> bool:
         """Let through what may pass of what is here and in the socket; return whether the reader is to see the rest."""
         self._let_through(way)
-        is_drained = False
-        while not is_drained and way.is_open(self._leg) and (data := way.receive()) is not None:
+        while way.is_open(self._leg) and (data := way.receive()) is not None:
             self._plain += self._tls.decrypt(data)
             self._let_through(way)
             if not data or self._tls.has_ended:
                 self._news.ring()
-            is_drained = len(data) < READ_BYTES
+                return True
         if self._plain and not way.is_open(self._leg):
             self._news.ring()  # the socket, which is empty, would not say so
         return self._news.is_rung

@@ -1,5 +1,5 @@
-/* Ends a fuzzer, with its final statistics, after FUZZ_SECONDS of processor time: libFuzzer itself can only count time on
- * the wall, which on a busy machine says little about the work that was done. */
+/* Ends a fuzzer, with its final statistics, after FUZZ_SECONDS of processor time: libFuzzer itself counts time on the
+ * wall, which on a busy machine says little about the work that was done. */
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,5 +1,5 @@
 /* Whatever the text: what relay_delta_find() takes, a reader of JSON understands in the same way, and every level takes
- * the same. That reader is the one below, which shares nothing with delta.c and is content with less. */
+ * the same. That reader is the one below, which shares nothing with json_audio.c and is content with less. */
 #include "../tests/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

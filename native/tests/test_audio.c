@@ -137,6 +137,29 @@ static void refusals(void) {
     CHECK(relay_downlink_finish(NULL, byte, 8) == RELAY_E_CLOSED, "closed");
 }
 
+/* The level is that of the PCM16 which came out, until it is cleared; a handle says what it holds. */
+static void levels_and_sizes(void) {
+    static const char full[] = {0, (char)0x80, 0, (char)0x80, 0, (char)0x80, 0, (char)0x80};
+    char out[256];
+    double level[2];
+    int error;
+    relay_uplink *up = relay_uplink_new(RELAY_S16LE, 24000, 24000, &error);
+    relay_downlink *down = relay_downlink_new(RELAY_S16LE, 24000, 24000, &error);
+    CHECK(relay_uplink_level(up, level, 0) == 0 && level[0] <= -120 && level[1] <= -120, "nothing is silence");
+    CHECK(relay_uplink_push(up, full, sizeof full, out, sizeof out) > 0, "up");
+    CHECK(relay_downlink_push(down, "AIAAgACAAIA=", 12, out, sizeof out) == sizeof full, "down");
+    for (int clear = 0; clear < 2; clear++) {
+        CHECK(relay_uplink_level(up, level, clear) == 4 && fabs(level[0]) < 0.01 && fabs(level[1]) < 0.01, "up");
+        CHECK(relay_downlink_level(down, level, clear) == 4 && fabs(level[0]) < 0.01 && fabs(level[1]) < 0.01, "down");
+    }
+    CHECK(relay_uplink_level(up, level, 0) == 0 && relay_downlink_level(down, level, 0) == 0, "cleared");
+    CHECK(relay_uplink_state_bytes(up) <= 1024 && relay_downlink_state_bytes(down) <= 1024, "as promised");
+    CHECK(relay_uplink_level(NULL, level, 0) == RELAY_E_CLOSED, "closed");
+    CHECK(relay_downlink_level(NULL, level, 0) == RELAY_E_CLOSED, "closed");
+    relay_downlink_reset(NULL);
+    relay_uplink_free(up), relay_downlink_free(down);
+}
+
 int main(void) {
     for (size_t i = 0; i < RATE_COUNT; i += brief() ? 5 : 1) {
         levels_agree(RATES[i], 24000), levels_agree(24000, RATES[i]), levels_agree(RATES[i], 8000);
@@ -146,7 +169,7 @@ int main(void) {
             down(RATES[i], 24000, RELAY_S16LE), down(RATES[i], 24000, RELAY_F32LE), down(RATES[i], 8000, RELAY_F32LE);
         }
     }
-    refusals();
+    refusals(), levels_and_sizes();
     CHECK(relay_live_handles() == 0, "%d handles", relay_live_handles());
     CHECK(relay_table_bytes() == 0, "%zu bytes of tables", relay_table_bytes());
     return report("audio");

@@ -17,7 +17,8 @@ static void up_is_event_and_frame(int encoding, int rate) {
         const size_t n = sizes[i];
         char *samples = exact(n);
         for (size_t k = 0; k < n; k++) samples[k] = (char)next_random(&seed);
-        const size_t room = (size_t)relay_uplink_frame_room(joined, n), event_room = (size_t)relay_uplink_room(apart, n);
+        const size_t room = (size_t)relay_uplink_frame_room(joined, n);
+        const size_t event_room = (size_t)relay_uplink_room(apart, n);
         char *out = exact(room), *event = exact(event_room), *expected = exact(room);
         if (room) CHECK(relay_uplink_frame(joined, samples, n, KEY, out, room - 1) == RELAY_E_ROOM, "n=%zu", n);
         const ptrdiff_t got = relay_uplink_frame(joined, samples, n, KEY, out, room);
@@ -97,8 +98,10 @@ int main(void) {
         {RELAY_F32LE, 48000}, {RELAY_S16LE, 24000}, {RELAY_S16LE, 8000}, {RELAY_F32LE, 44100}};
     for (size_t i = 0; i < LEVEL_COUNT; i++) {
         relay_init(LEVELS[i]);
-        for (size_t k = 0; k < sizeof formats / sizeof *formats; k++)
-            up_is_event_and_frame(formats[k][0], formats[k][1]), down_is_header_and_samples(formats[k][0], formats[k][1]);
+        for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
+            up_is_event_and_frame(formats[k][0], formats[k][1]);
+            down_is_header_and_samples(formats[k][0], formats[k][1]);
+        }
         what_is_no_audio_makes_no_frame_up();
     }
     CHECK(relay_live_handles() == 0, "%d handles", relay_live_handles());

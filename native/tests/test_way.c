@@ -105,18 +105,31 @@ static void what_is_not_mine_stays(void) {
     not_mine_up("not the shortest length", bad_length, sizeof bad_length - 1);
 }
 
-static void an_end_is_told(void) {
+/* Also when it comes behind frames, or part of one, before those were looked at or after. */
+static void an_end_is_told(int leg, size_t n, size_t left, int is_looked_at) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+    uint64_t token;
+    int from = -1, news = 0;
+    const relay_way_item item = spoken(1);
+    relay_way_open_up(road.way);
+    relay_way_open_down(road.way, &item, 0);
+    if (n) say(&road, leg, frame, n), arrive(road.near[leg], n);
+    if (is_looked_at) CHECK(!relay_pump_next(road.pump, 0, &token, &from, &news), "leg %d, %zu: nothing yet", leg, n);
+    shutdown(road.far[leg], SHUT_WR);
+    CHECK(relay_pump_next(road.pump, relay_now_ns() + 2000000000, &token, &from, &news), "leg %d, %zu", leg, n);
+    CHECK(from == leg && news == RELAY_NEWS_CAREFUL, "leg %d, %zu: %d", leg, n, news);
+    CHECK(recv(road.near[leg], heard, sizeof heard, MSG_DONTWAIT) == (ssize_t)left, "leg %d, %zu: left", leg, n);
+    end(&road);
+}
+
+static void an_end_is_told_wherever_it_comes(void) {
     for (int leg = 0; leg < 2; leg++) {
-        struct road road = begin(48000, RELAY_F32LE, 48000, 0);
-        uint64_t token;
-        int from = -1, news = 0;
-        relay_way_open_up(road.way);
-        const relay_way_item item = spoken(1);
-        relay_way_open_down(road.way, &item, 0);
-        shutdown(road.far[leg], SHUT_WR);
-        CHECK(relay_pump_next(road.pump, relay_now_ns() + 2000000000, &token, &from, &news), "leg %d", leg);
-        CHECK(from == leg && news == RELAY_NEWS_CAREFUL, "leg %d: %d", from, news);
-        end(&road);
+        const size_t n = leg ? delta("i", 480, frame) : masked(RELAY_WS_OP_BINARY, sound, 960, frame);
+        memcpy(frame + n, frame, n);
+        for (int is_looked_at = 0; is_looked_at < 2; is_looked_at++) {
+            an_end_is_told(leg, 0, 0, is_looked_at), an_end_is_told(leg, 1, 1, is_looked_at);
+            an_end_is_told(leg, n, 0, is_looked_at), an_end_is_told(leg, 2 * n - 1, n - 1, is_looked_at);
+        }
     }
 }
 
@@ -354,7 +367,8 @@ static void a_signal_ends_the_wait(void) {
 int main(void) {
     relay_init(RELAY_SIMD_AVX2);
     samples_pass(), a_frame_across_the_end_of_a_look_passes(), a_flood_has_its_turn_and_no_more();
-    what_is_not_mine_stays(), an_end_is_told();
+    what_is_not_mine_stays();
+    an_end_is_told_wherever_it_comes();
     a_delta_passes_when_it_is_due(), a_delta_that_may_not_pass_waits(), reports_are_kept();
     a_rest_is_whole_and_given_once(), a_watched_leg_speaks_once(), a_way_may_be_freed_between_two_news();
     frames_go_through_whoever_has_the_keys();

@@ -1,0 +1,262 @@
+/* Python's part in the short way's fuzzer, as relay/short_way.py plays it: a rest is taken at once and written before
+ * anything opens again, nobody reads or writes a socket whose direction is open. After each call, what has gone out of
+ * the sockets is passed through the model. "TLS" is one exclusive or.
+ */
+#ifndef RELAY_WAY_PYTHON_H
+#define RELAY_WAY_PYTHON_H
+
+#include "way_session.h"
+
+static void write_owed(struct session *session, int leg) {
+    if (session->is_gone[leg]) session->owed_bytes[leg] = 0;
+    const size_t n = session->owed_bytes[leg];
+    const ssize_t sent = n ? send(session->near[leg], session->owed[leg], n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+    if (sent <= 0) return;
+    session->owed_bytes[leg] -= (size_t)sent;
+    memmove(session->owed[leg], session->owed[leg] + sent, session->owed_bytes[leg]);
+}
+
+static void owe(struct session *session, int leg, const char *bytes, size_t n) {
+    MUST(n <= sizeof session->owed[leg] - session->owed_bytes[leg]);
+    memcpy(session->owed[leg] + session->owed_bytes[leg], bytes, n);
+    session->owed_bytes[leg] += n;
+}
+
+static void shut(struct session *session) {
+    relay_way_counts counts;
+    const int64_t from_ns = relay_now_ns();
+    relay_way_shut(session->way, &counts);
+    check_counts(&session->model, &counts, from_ns, relay_now_ns());
+    for (int leg = 0; leg < 2; leg++) {
+        struct leg *const from = &session->legs[leg];
+        if (from->state == OPEN) from->state = WATCHED, from->silent_at = from->sent + (size_t)from->has_ended;
+    }
+}
+
+/* What has gone out of the sockets since `since_ns` was passed on. Down first: a report may tell of what was just sent.
+ * Returns how many bytes. */
+static size_t account(int64_t since_ns) {
+    size_t sum = 0;
+    for (int i = 0; i < SESSIONS; i++)
+        for (int leg = 1; leg >= 0; leg--) {
+            struct session *const session = &sessions[i];
+            struct leg *const from = &session->legs[leg];
+            const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
+            const size_t n = from->sent - (is_cipher ? from->decrypted : from->at) - unread(session->near[leg]);
+            MUST(n == 0 || !is_cipher);
+            session->turn_frames[leg] = n ? pass(&session->model, leg, n, since_ns) : 0;
+            sum += n;
+        }
+    return sum;
+}
+
+/* Nobody has anything to say of this leg: then there is nothing that should be said. Of an end only the pump knows. */
+static void check_silence(const struct session *session, int leg, int is_pumped) {
+    const struct leg *const from = &session->legs[leg];
+    const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
+    const size_t taken = is_cipher ? from->decrypted : from->at;
+    if (from->state == SHUT) return;
+    if (from->state == WATCHED) {
+        MUST(from->silent_at == from->sent + (size_t)from->has_ended || (from->sent == taken && !from->has_ended));
+        return;
+    }
+    MUST(!is_cipher || from->sent == taken);
+    const int next = judge(&session->model, leg, from->sent - from->at);
+    MUST((next == NOTHING || next == PART) && !(is_pumped && from->has_ended));
+}
+
+static void take_careful(struct session *session, int leg) {
+    struct leg *const from = &session->legs[leg];
+    const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
+    const size_t there = is_cipher ? from->decrypted - from->at : from->sent - from->at;
+    if (from->state == WATCHED) MUST(from->has_ended || from->sent > (is_cipher ? from->decrypted : from->at));
+    else {
+        const int next = judge(&session->model, leg, there);
+        MUST(from->state == OPEN);
+        MUST(next == STAYS || next == EITHER || (from->has_ended && !is_cipher && next != PASSES));
+    }
+    from->state = SHUT;
+}
+
+static void take_stuck(struct session *session) {
+    size_t sum = 0;
+    for (int leg = 0; leg < 2; leg++) {
+        struct leg *const from = &session->legs[leg];
+        char *const rest = exact(RELAY_WAY_REST_BYTES);
+        const ptrdiff_t n = relay_way_rest(session->way, leg, rest, RELAY_WAY_REST_BYTES);
+        MUST(n >= 0 && relay_way_rest(session->way, leg, rest, 0) == 0);
+        owe(session, leg, rest, (size_t)n);
+        sum += (size_t)n;
+        free(rest);
+        if (from->state == OPEN) from->state = WATCHED, from->silent_at = (size_t)-1;
+    }
+    MUST(sum > 0);
+}
+
+static int hear_plain(struct session *session) {
+    struct leg *const from = &session->legs[UPSTREAM];
+    const size_t n = from->decrypted - from->at;
+    char *const plain = exact_copy(from->said + from->at, n);
+    const int64_t since_ns = relay_now_ns();
+    int news;
+    const size_t passed = relay_way_hear(session->way, plain, n, &news);
+    free(plain);
+    MUST(passed <= n);
+    pass(&session->model, UPSTREAM, passed, since_ns);
+    if (news == RELAY_NEWS_NONE) MUST(judge(&session->model, UPSTREAM, n - passed) <= PART);
+    return news;
+}
+
+static ptrdiff_t receive_cipher(struct session *session, size_t room) {
+    struct leg *const from = &session->legs[UPSTREAM];
+    char *const bytes = exact(room);
+    const ptrdiff_t n = relay_way_receive(session->way, bytes, room);
+    MUST(n != -1 || from->sent == from->decrypted);
+    MUST(n != 0 || (from->has_ended && from->sent == from->decrypted));
+    for (ptrdiff_t i = 0; i < n; i++) MUST((char)(bytes[i] ^ CIPHER) == from->said[from->decrypted + (size_t)i]);
+    free(bytes);
+    if (n > 0) from->decrypted += (size_t)n;
+    return n;
+}
+
+static void take_news(struct session *session, int leg, int news);
+
+static void decrypt(struct session *session, size_t room) {
+    MUST(session->ends.has_tls && session->legs[UPSTREAM].state == OPEN);
+    take_news(session, UPSTREAM, hear_plain(session));
+    while (session->legs[UPSTREAM].state == OPEN) {
+        const ptrdiff_t n = receive_cipher(session, room);
+        if (n == 0) shut(session);
+        if (n <= 0) return;
+        take_news(session, UPSTREAM, hear_plain(session));
+    }
+}
+
+static int encrypt(struct session *session, int leg) {
+    const char *frame;
+    MUST(session->ends.has_tls && leg == BROWSER);
+    const size_t n = relay_way_out(session->way, &frame);
+    char *const cipher = exact_copy(frame, n);
+    for (size_t i = 0; i < n; i++) cipher[i] ^= CIPHER;
+    int news = relay_way_send(session->way, cipher, n);
+    free(cipher);
+    const int64_t since_ns = relay_now_ns();
+    if (news == RELAY_NEWS_NONE) news = relay_way_serve(session->way, leg);
+    account(since_ns);
+    return news;
+}
+
+static void take_news(struct session *session, int leg, int news) {
+    while (news == RELAY_NEWS_ENCRYPT) news = encrypt(session, leg);
+    switch (news) {
+        case RELAY_NEWS_NONE: break;
+        case RELAY_NEWS_CAREFUL: take_careful(session, leg); break;
+        case RELAY_NEWS_STUCK: take_stuck(session); break;
+        case RELAY_NEWS_DECRYPT: decrypt(session, 1 + (size_t)session->legs[UPSTREAM].sent * 7 % 5000); break;
+        default: abort();
+    }
+}
+
+/* A direction was opened, or is watched: what was there already was looked at, as far as one turn goes. */
+static void take_first_news(struct session *session, int leg, int news, int64_t since_ns) {
+    account(since_ns);
+    const int is_turn_over = session->turn_frames[leg] >= TURN;
+    take_news(session, leg, news);
+    if (news == RELAY_NEWS_NONE && !is_turn_over) check_silence(session, leg, 0);
+}
+
+static int may_open(const struct session *session, int leg) {
+    return session->legs[leg].state != OPEN && session->owed_bytes[0] + session->owed_bytes[1] == 0;
+}
+
+static void open_up(struct session *session) {
+    if (!may_open(session, BROWSER)) return;
+    const int64_t since_ns = relay_now_ns();
+    session->legs[BROWSER].state = OPEN;
+    take_first_news(session, BROWSER, relay_way_open_up(session->way), since_ns);
+}
+
+static void open_down(struct session *session, unsigned choice, unsigned sent) {
+    if (!may_open(session, UPSTREAM)) return;
+    struct model *const model = &session->model;
+    relay_way_item item = {.item_id = "item_1", .response_id = "resp_1", .item_id_chars = 6, .response_id_chars = 6};
+    item.number = choice & 3, item.content_index = choice >> 2 & 1, item.sent_samples = sent;
+    if (choice & 8) item.item_id_chars = item.response_id_chars = 1;
+    const int64_t heard_in_ns = choice & 16 ? 5 * LEAD_NS : (int64_t)(choice >> 5) * 100000000 - 200000000;
+    model->item = item, session->legs[UPSTREAM].state = OPEN;
+    const int64_t since_ns = relay_now_ns();
+    model->earliest_ns = since_ns + heard_in_ns;
+    const int news = relay_way_open_down(session->way, &item, heard_in_ns);
+    model->latest_ns = relay_now_ns() + heard_in_ns;
+    take_first_news(session, UPSTREAM, news, since_ns);
+}
+
+static void watch(struct session *session, int leg) {
+    if (session->legs[leg].state == OPEN) return;
+    const int64_t since_ns = relay_now_ns();
+    session->legs[leg].state = WATCHED, session->legs[leg].silent_at = (size_t)-1;
+    take_first_news(session, leg, relay_way_watch(session->way, leg), since_ns);
+}
+
+/* The socket has what the peer said, from where the way left it. */
+static void read_socket(struct session *session, int leg, size_t n) {
+    struct leg *const from = &session->legs[leg];
+    if (from->state == OPEN) shut(session);
+    if (leg == UPSTREAM && session->ends.has_tls) {
+        if (from->decrypted == from->at) receive_cipher(session, LARGE);
+        from->at += n < from->decrypted - from->at ? n : from->decrypted - from->at;
+        return;
+    }
+    char *const bytes = exact(n);
+    const ssize_t got = recv(session->near[leg], bytes, n, MSG_DONTWAIT);
+    MUST(got <= (ssize_t)(from->sent - from->at));
+    MUST(got <= 0 || memcmp(bytes, from->said + from->at, (size_t)got) == 0);
+    if (got > 0) from->at += (size_t)got;
+    free(bytes);
+}
+
+static void write_message(struct session *session, int leg, unsigned n) {
+    const int is_up = leg == UPSTREAM;
+    char payload[256] = {0}, frame[300];
+    shut(session);
+    if (n > sizeof payload) n = sizeof payload;
+    const ptrdiff_t size =
+        relay_ws_build(RELAY_WS_OP_TEXT, payload, n, is_up ? "\1\2\3\4" : NULL, frame, sizeof frame);
+    for (ptrdiff_t i = 0; is_up && session->ends.has_tls && i < size; i++) frame[i] ^= CIPHER;
+    if ((size_t)size > sizeof session->owed[leg] - session->owed_bytes[leg]) return;
+    expect(&session->legs[leg], RELAY_WS_OP_TEXT, payload, n);
+    owe(session, leg, frame, (size_t)size);
+    write_owed(session, leg);
+}
+
+static void renew(struct session *session) {
+    shut(session);
+    relay_way_free(session->way);
+    session->way = relay_way_new(pump, &session->ends);
+    MUST(session->way);
+    for (int leg = 0; leg < 2; leg++) session->legs[leg].state = SHUT;
+    memset(&session->model.item, 0, sizeof session->model.item);
+    session->model.earliest_ns = session->model.latest_ns = 0;
+}
+
+/* The only place that knows how the pump waits: it does not. Returns whether there was something to do. */
+static int pump_once(void) {
+    uint64_t token;
+    int leg, news;
+    const int64_t since_ns = relay_now_ns();
+    const int has_news = relay_pump_next(pump, 0, &token, &leg, &news) == 1;
+    const size_t passed = account(since_ns);
+    if (has_news) {
+        MUST(token < SESSIONS);
+        take_news(&sessions[token], leg, news);
+    }
+    return has_news || passed > 0;
+}
+
+static void pump_until_silent(void) {
+    for (int i = 0; pump_once(); i++) MUST(i < 10000);
+    for (int i = 0; i < SESSIONS; i++)
+        for (int leg = 0; leg < 2; leg++) check_silence(&sessions[i], leg, 1);
+}
+
+#endif
