@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmarks.contenders import AIOHTTP, ENVOY, RELAY
 from benchmarks.measuring import Case, Comparison, Cost, Costs, compare, ratio
-from benchmarks.results import Table
+from benchmarks.records import Table
 
 TITLE = "what relay promises"
 SESSIONS, ROUNDS = 75, 5

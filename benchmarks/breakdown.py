@@ -1,7 +1,6 @@
 """Where the time of a frame goes, there and back: `python -m benchmarks.breakdown`, about a minute.
 
     --record     also put the figures into results/breakdown.json and .svg
-    --markdown   print tables as docs/performance.md has them
 
 Each row says how it is known: `total` is the process's bill with nothing else going on; `in place` is counted and timed
 in the running relay (calls.c), in a run of its own, because counting costs something; `apart` is a loop over one thing
@@ -13,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.apart import c_us, loopback_us, tls_us, trio_turn_us
@@ -23,7 +22,7 @@ from benchmarks.chart_cost import draw_breakdown
 from benchmarks.contenders import AIOHTTP, FLOOR, RELAY
 from benchmarks.load_peer import frame_down, frame_up
 from benchmarks.measuring import Case, Upstream, open_upstream, prepared, standing
-from benchmarks.results import Part, Table, put
+from benchmarks.records import Part, Table, put
 
 RESULTS = Path(__file__).parent / "results" / "breakdown.json"
 SESSIONS, SPAN_S = 75, 5.0
@@ -68,10 +67,11 @@ class Apart:
 def run(case: Case, upstream: Upstream, counter: CallCounter | None) -> Run:
     """Let sessions talk through one contender."""
     with standing(case.contender, upstream, SESSIONS, environ=counter.environ if counter else None) as relay:
-        before = counter.read() if counter else None
+        before, (user, kernel) = counter.read() if counter else None, relay.process.ticks()
         result, _, cpu_us = relay.run(SPAN_S)
         spent = counter.read() - before if counter and before else None
-        return Run(result.back, cpu_us, relay.process.kernel_share(), spent)
+        user, kernel = relay.process.ticks()[0] - user, relay.process.ticks()[1] - kernel
+        return Run(result.back, cpu_us, kernel / max(1, user + kernel), spent)
 
 
 def split(case: Case, total_us: float, frames: int, calls: Calls, apart: Apart) -> list[Row]:
@@ -97,6 +97,7 @@ def table(title: str, rows: list[Row], total: Run, counted: Run) -> Table:
         often = "" if row.count is None else f"{row.count:.2f}"
         found.add(row.name, f"{row.us:.1f}", f"{row.us / total.cpu_us:.0%}", often, row.known)
     found.add("all of it", f"{total.cpu_us:.1f}", "100%", "", "total")
+    found.add("(of it in the kernel, by the ticks of its clock)", "", f"{total.kernel_share:.0%}", "", "total")
     if counted.calls:
         less = counted.cpu_us - counted.calls.overhead_ns / 1000 / counted.frames
         found.add(
@@ -124,35 +125,30 @@ def measure_apart() -> tuple[Apart, Table]:
     return apart, found
 
 
-def show(tables: Mapping[str, Table], *, markdown: bool) -> None:
-    """Print them."""
-    for one in tables.values():
-        print("\n" + (one.markdown() if markdown else one.text()))
-
-
-def main() -> int:
-    """Measure, print, record."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.breakdown", description=__doc__.splitlines()[0])
-    for flag in ("--record", "--markdown"):
-        parser.add_argument(flag, action="store_true")
-    given = parser.parse_args()
-    tables, values = {}, {}
+def parts() -> Iterator[Part]:
+    """Measure everything."""
     with prepared(), CallCounter.prepared() as counter:
-        apart, tables["apart"] = measure_apart()
+        apart, found = measure_apart()
+        yield Part("apart", found, asdict(apart))
         for case in CASES:
             with open_upstream(tls=case.tls) as upstream:
                 total, counted = run(case, upstream, None), run(case, upstream, counter)
             assert counted.calls is not None
             rows = split(case, total.cpu_us, counted.frames, counted.calls, apart)
-            tables[case.name] = table(f"{case.name}, {SESSIONS} sessions", rows, total, counted)
-            values[case.name] = {
-                "cpu_us": total.cpu_us,
-                "kernel_share": total.kernel_share,
-                "rows": [vars(r) for r in rows],
-            }
-    show(tables, markdown=given.markdown)
+            values = {"cpu_us": total.cpu_us, "kernel_share": total.kernel_share, "rows": [asdict(row) for row in rows]}
+            yield Part("cases", table(case.name, rows, total, counted), values)
+
+
+def main() -> int:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.breakdown", description=__doc__.splitlines()[0])
+    parser.add_argument("--record", action="store_true")
+    given = parser.parse_args()
+    for part in parts():
+        print("\n" + part.table.text())
+        if given.record:
+            results = put(RESULTS, part, ["trio", "aiohttp", "cffi"])
     if given.record:
-        results = put(RESULTS, Part("cases", Table(f"{SESSIONS} sessions", ()), values), ["trio", "aiohttp", "cffi"])
         draw_breakdown(results, RESULTS.with_suffix(".svg"))
     return 0
 

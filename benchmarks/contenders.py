@@ -67,10 +67,10 @@ class Running:
         tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
-    def kernel_share(self) -> float:
-        """Which part of its time so far it was in the kernel, by the ticks of the kernel's clock."""
+    def ticks(self) -> tuple[int, int]:
+        """How often the kernel's clock found it in its own code, and in the kernel."""
         user, kernel = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return int(kernel) / max(1, int(user) + int(kernel))
+        return int(user), int(kernel)
 
     def rss_bytes(self) -> int:
         """Memory that it has now."""

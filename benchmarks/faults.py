@@ -1,7 +1,6 @@
 """Whether sessions in trouble are felt by the others: `python -m benchmarks.faults`, under five minutes.
 
     --record     also put the figures into results/faults.json
-    --markdown   print the table as docs/performance.md has it
 
 Of 75 sessions, 15 lead through the fault proxy of the tests, on both sides of relay. Once all talk, their browsers or
 their upstreams stop reading, become slow or late, or lose packets. What is shown is the added delay of the other 60,
@@ -21,7 +20,7 @@ from statistics import median
 from benchmarks.contenders import RELAY
 from benchmarks.detour import Detour, open_detour
 from benchmarks.measuring import Direct, Upstream, direct, open_upstream, prepared, standing
-from benchmarks.results import Part, Table, put
+from benchmarks.records import Part, Table, put
 
 RESULTS = Path(__file__).parent / "results" / "faults.json"
 SESSIONS, ASIDE, ROUNDS, SPAN_S = 75, 15, 3, 4.0
@@ -115,8 +114,7 @@ def table(felt: dict[str, list[Felt]]) -> Table:
 def main() -> int:
     """Measure all faults in turn, print, record; exit code 1 if a frame of the others was lost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.splitlines()[0])
-    for flag in ("--record", "--markdown"):
-        parser.add_argument(flag, action="store_true")
+    parser.add_argument("--record", action="store_true")
     given = parser.parse_args()
     felt: dict[str, list[Felt]] = {name: [] for name in FAULTS}
     shuffle, order = random.Random(1), list(FAULTS)
@@ -127,7 +125,7 @@ def main() -> int:
             for name in order:
                 felt[name].append(measure(FAULTS[name], upstream, base))
     found = table(felt)
-    print("\n" + (found.markdown() if given.markdown else found.text()))
+    print("\n" + found.text())
     if given.record:
         put(
             RESULTS,

@@ -6,7 +6,6 @@
     --largest        instead: the most sessions at which p99 of the added delay stays below 10 ms, and nothing is lost
     --bars           instead: what relay promises, each with its value and its limit; exit code 1 if one is missed
     --only a,b       these contenders alone, by a part of their names
-    --markdown       print tables as docs/performance.md has them
     --record         also put the figures into results/relay_path.json and .svg
     --all            every part in turn, recorded; each part takes less than five minutes
     --gate           only relay against the stack it is built on; exit code 1 if it costs too much of that
@@ -39,7 +38,7 @@ from benchmarks.measuring import (
     prepared,
     ratio,
 )
-from benchmarks.results import Part, Table, put
+from benchmarks.records import Part, Table, put
 
 RESULTS = Path(__file__).parent / "results" / "relay_path.json"
 LIBRARIES = ["trio", "hypercorn", "quart-trio", "trio-websocket", "wsproto", "aiohttp", "uvicorn", "websockets"]
@@ -144,9 +143,9 @@ def kind(*, tls: bool) -> str:
     return "TLS 1.3" if tls else "plain"
 
 
-def show(part: Part, *, markdown: bool, record: bool) -> None:
+def show(part: Part, *, record: bool) -> None:
     """Print a part, and put it beside the other parts if it is to be recorded."""
-    print("\n" + (part.table.markdown() if markdown else part.table.text()))
+    print("\n" + part.table.text())
     if record:
         draw_relays(put(RESULTS, part, LIBRARIES), RESULTS.with_suffix(".svg"))
 
@@ -157,7 +156,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=USUAL_SESSIONS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", default="")
-    for flag in ("--tls", "--largest", "--bars", "--gate", "--all", "--markdown", "--record"):
+    for flag in ("--tls", "--largest", "--bars", "--gate", "--all", "--record"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
@@ -167,7 +166,7 @@ def main() -> int:
     given = arguments()
     wanted = [part for part in given.only.split(",") if part]
     contenders = [one for one in ALL if not wanted or any(part.lower() in one.name.lower() for part in wanted)]
-    show_part = partial(show, markdown=given.markdown, record=given.record or given.all)
+    show_part = partial(show, record=given.record or given.all)
     with prepared():
         if given.gate:
             return 0 if gate() else 1

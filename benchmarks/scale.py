@@ -1,7 +1,6 @@
 """How relay's cost grows with its sessions, up to what a core carries: `python -m benchmarks.scale`, four minutes.
 
     --record     also put the figures into results/scale.json and .svg
-    --markdown   print the tables as docs/performance.md has them
 
 Binary float32 at 48 kHz, plain and TLS upstream; each number of sessions in a process of its own. It ends where p99 of
 the added delay reaches 10 ms or a frame is lost. Memory per session is that of the process, less what it had before
@@ -20,7 +19,7 @@ from benchmarks.chart_cost import draw_scale
 from benchmarks.contenders import RELAY
 from benchmarks.load import FRAME_S
 from benchmarks.measuring import FEW_SESSIONS, FEW_SPAN_S, SPAN_S, direct, open_upstream, prepared, standing
-from benchmarks.results import Part, Table, put
+from benchmarks.records import Part, Table, put
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 STEPS = (1, 10, 25, 50, 75, 100, 150, 200, 250, 300, 350, 400, 500, 600, 700, 800, 900, 1000)
@@ -91,14 +90,13 @@ def table(title: str, rows: list[Point]) -> Table:
 def main() -> int:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
-    for flag in ("--record", "--markdown"):
-        parser.add_argument(flag, action="store_true")
+    parser.add_argument("--record", action="store_true")
     given = parser.parse_args()
     with prepared():
         for tls, title in ((False, "plain upstream"), (True, "TLS 1.3 upstream")):
             rows = list(points(tls=tls))
             found = table(title, rows)
-            print("\n" + (found.markdown() if given.markdown else found.text()))
+            print("\n" + found.text())
             if given.record:
                 values = [asdict(one) | {"core": one.core} for one in rows]
                 draw_scale(put(RESULTS, Part("upstreams", found, values), ["trio"]), RESULTS.with_suffix(".svg"))

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.bars import CASES, Bar, judge
 from benchmarks.load import Result
 from benchmarks.measuring import Cost, largest, middle, ratio
-from benchmarks.results import Part, Table, put
+from benchmarks.records import Part, Table, markdown, put
 
 COST = Cost(cpu_us=50.0, added_p50_ms=0.1, added_p99_ms=1.0, rss_mib=40.0, lost=0, load_busy=0.3)
 
@@ -116,6 +116,6 @@ def test_a_table_reads_the_same_in_a_terminal_and_in_markdown() -> None:
     table = Table("title", ("CPU us", "lost"))
     table.add("relay", "51.2", "0")
     assert table.text().split() == ["title", "CPU", "us", "lost", "relay", "51.2", "0"]
-    assert table.markdown() == "**title**\n\n|  | CPU us | lost |\n|---|--:|--:|\n| relay | 51.2 | 0 |"
+    assert markdown(table.rows) == "|  | CPU us | lost |\n|---|--:|--:|\n| relay | 51.2 | 0 |"
     with pytest.raises(ValueError, match="does not fit"):
         table.add("relay", "51.2")

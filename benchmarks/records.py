@@ -17,28 +17,28 @@ class Table:
 
     def __init__(self, title: str, columns: Sequence[str]) -> None:
         self.title = title
-        self._rows: list[tuple[str, ...]] = [("", *columns)]
+        self.rows: list[Sequence[str]] = [("", *columns)]
 
     def add(self, *cells: str) -> None:
         """Add a row: its name, and one cell for each column."""
-        if len(cells) != len(self._rows[0]):
-            raise ValueError(f"{cells} does not fit {self._rows[0]}")
-        self._rows.append(cells)
+        if len(cells) != len(self.rows[0]):
+            raise ValueError(f"{cells} does not fit {self.rows[0]}")
+        self.rows.append(cells)
 
     def text(self) -> str:
         """For a terminal."""
-        widths = [max(map(len, column)) for column in zip(*self._rows, strict=True)]
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
         lines = []
-        for name, *cells in self._rows:
+        for name, *cells in self.rows:
             right = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
             lines.append("  ".join([name.ljust(widths[0]), *right]).rstrip())
         return "\n".join([self.title, *lines])
 
-    def markdown(self) -> str:
-        """For docs/performance.md."""
-        rows = ["| " + " | ".join(row) + " |" for row in self._rows]
-        rule = "|---|" + "--:|" * (len(self._rows[0]) - 1)
-        return "\n".join([f"**{self.title}**", "", rows[0], rule, *rows[1:]])
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a table, the first one its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---|" + "--:|" * (len(rows[0]) - 1), *lines[1:]])
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def put(path: Path, part: Part, libraries: Sequence[str]) -> dict[str, Any]:
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     results["machine"] = machine(libraries)
     results.setdefault(part.section, {})[part.table.title] = _finite(part.values)
+    results.setdefault("tables", {})[part.table.title] = part.table.rows
     path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     return results
 
