@@ -48,7 +48,7 @@ def draw_breakdown(results: Mapping[str, Any], target: Path) -> None:
                 )
             left += width
         axes.text(left + 0.8, name, f"{cases[name]['cpu_us']:.0f} µs", va="center", fontsize=9, color=INK)
-    drawn = {row["name"] for case in cases.values() for row in case["rows"]}
+    drawn = {row["name"] for case in cases.values() for row in case["rows"] if row["us"] > 0}
     handles = [mpl.patches.Patch(color=colour, label=name) for name, colour in COLOURS.items() if name in drawn]
     axes.legend(handles=handles, ncols=5, loc="upper left", bbox_to_anchor=(0, -0.02), frameon=False, fontsize=8)
     axes.set_title("processor time of a frame there and back, 75 sessions", loc="left", fontsize=10, color=INK)

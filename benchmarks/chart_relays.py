@@ -44,7 +44,8 @@ def _part(row: Any, title: str, costs: Mapping[str, Any]) -> None:
         labels = [f"{value:.2f} ms" if value < LATE_MS else f"{value:.0f} ms" for value in late]
         bars(axes, names, [min(value, LATE_MS) for value in late], labels)
         axes.set_yticklabels([])
-        _title(axes, f"added delay, {figure}")
+        cut = f" (bars end at {LATE_MS:.0f} ms)" if max(late) > LATE_MS else ""
+        _title(axes, f"added delay, {figure}{cut}")
 
 
 def _late_ms(rounds: Sequence[Mapping[str, Any]], figure: str) -> float:
