@@ -4,7 +4,11 @@
  *
  * Rules: open loop. A frame is sent when it is due by the clock, whether or not earlier ones came back, and its delay
  * counts from that moment, so that a relay that stalls cannot make the load wait for it. Nothing is allocated while it
- * runs. What a socket does not take waits in its connection's buffer; a frame that does not fit there is counted. */
+ * runs. What a socket does not take waits in its connection's buffer; a frame that does not fit there is counted.
+ *
+ * It does not sleep, unless it is told to: whoever sends to a process that sleeps on this machine pays for waking it,
+ * and in the world outside the other end is on another machine. Setting a timer for each wait costs more than all the
+ * rest. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -58,15 +62,28 @@ static void speak(const load_span *span, load_session *s, uint64_t due) {
     result->sent++;
 }
 
-static void handle(const load_span *span, uint64_t timeout_ns) {
+/* Returns how many sockets had something. */
+static int handle(const load_span *span, uint64_t timeout_ns) {
     struct epoll_event events[EVENTS];
-    const struct timespec timeout = {.tv_nsec = (long)timeout_ns};
+    const struct timespec timeout = {.tv_nsec = span->work->sleeps ? (long)timeout_ns : 0};
     const int n = epoll_pwait2(span->epoll, events, EVENTS, &timeout, NULL);
     for (int i = 0; i < n; i++) {
         load_conn *c = events[i].data.ptr;
         if (events[i].events & EPOLLOUT) flush(span, c);
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) readable(span, c);
     }
+    return n;
+}
+
+/* Handle what comes until `due`; returns for how long there was nothing. */
+static uint64_t handle_until(const load_span *span, uint64_t due) {
+    uint64_t idle_ns = 0, now, then = load_now_ns();
+    for (; (now = then) < due;) {
+        const int n = handle(span, due - now);
+        then = load_now_ns();
+        if (n <= 0) idle_ns += then - now;
+    }
+    return idle_ns;
 }
 
 static void watch(int epoll, load_conn *c) {
@@ -77,15 +94,16 @@ static void watch(int epoll, load_conn *c) {
 }
 
 static void talk(const load_span *span, load_session *const *sessions, size_t count, uint64_t span_ns) {
-    const uint64_t start = load_now_ns() + 1000000, cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID), step = FRAME_NS / count;
+    const uint64_t begin = load_now_ns(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    const uint64_t start = begin + 1000000, step = FRAME_NS / count;
+    load_result *const result = &span->results[0];
     for (uint64_t tick = 0, due = start; due < start + span_ns; due = start + ++tick * step) {
-        uint64_t now;
-        while ((now = load_now_ns()) < due) handle(span, due - now);
+        result->idle_ns += handle_until(span, due);
         speak(span, sessions[tick % count], due);
         if (tick % 16 == 15) handle(span, 0); /* also when it is late: answers must be read */
     }
-    span->results[0].wall_ns = load_now_ns() - start;
-    span->results[0].cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    result->wall_ns = load_now_ns() - begin;
+    if (span->work->sleeps) result->idle_ns = result->wall_ns - (clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu);
 }
 
 /* Let `count` sessions talk for `span_ns`, evenly spread over the 20 ms, then wait for what the first group still has

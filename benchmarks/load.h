@@ -33,7 +33,7 @@ typedef struct {
     uint64_t delays;                              /* how many values were written to delay_ns */
     uint64_t *delay_ns;                           /* caller's, delay_room values */
     uint64_t delay_room;
-    uint64_t wall_ns, cpu_ns; /* of the load itself, while frames were due; in the first group's result */
+    uint64_t wall_ns, idle_ns; /* of the load itself, while frames were due; in the first group's result */
 } load_result;
 
 typedef struct {
@@ -44,6 +44,7 @@ typedef struct {
     size_t samples;      /* samples of a binary answer that make one frame; 0: a long text is one */
     const uint8_t *append; /* what an upstream's message must begin with */
     size_t append_bytes;
+    size_t sleeps;       /* whether it gives its core to others while nothing is to be done */
 } load_work;
 
 typedef struct {

@@ -41,6 +41,7 @@ class _Work(ctypes.Structure):
         ("samples", ctypes.c_size_t),
         ("append", ctypes.c_char_p),
         ("append_bytes", ctypes.c_size_t),
+        ("sleeps", ctypes.c_size_t),
     )
 
 
@@ -48,7 +49,7 @@ class _Result(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_uint64) for name in ("sent", "back", "unsent", "strange", "broken", "delays")),
         ("delay_ns", ctypes.POINTER(ctypes.c_uint64)),
-        *((name, ctypes.c_uint64) for name in ("delay_room", "wall_ns", "cpu_ns")),
+        *((name, ctypes.c_uint64) for name in ("delay_room", "wall_ns", "idle_ns")),
     )
 
 
@@ -56,7 +57,8 @@ class _Result(ctypes.Structure):
 class Result:
     """What one run gave. Delays in ms from the moment a frame was due until its answer was there, sorted.
 
-    `busy` is the share of its core that the load itself needed."""
+    `busy` is the share of the time in which the load had something to do.
+    """
 
     sent: int
     back: int
@@ -197,7 +199,11 @@ class Load:
 
 
 class Sessions:
-    """Sessions that stand, ready to talk. Those that go `aside`, the first ones, are counted apart."""
+    """Sessions that stand, ready to talk.
+
+    Those that go `aside`, the first ones, are counted apart, and with them the load sleeps when it has nothing to do:
+    their detours need the core too.
+    """
 
     def __init__(
         self, native: ctypes.CDLL, conns: Sequence[tuple[int, int]], language: Language, *, aside: int = 0
@@ -206,6 +212,7 @@ class Sessions:
         new = native.load_session_new
         self._sessions = (ctypes.c_void_p * len(conns))(*(new(*pair, int(i < aside)) for i, pair in enumerate(conns)))
         self._language = language
+        self._aside = aside
 
     def close(self) -> None:
         """Give the C side's memory back; the sockets are the peers'."""
@@ -222,12 +229,13 @@ class Sessions:
         delays = np.empty((2, room), np.uint64)
         up, down = frame_up(self._language), frame_down()
         append = b'{"type":"input_audio_buffer.append"'
-        work = _Work(up, len(up), down, len(down), 960 if self._language == "relay.v1" else 0, append, len(append))
+        samples = 960 if self._language == "relay.v1" else 0
+        work = _Work(up, len(up), down, len(down), samples, append, len(append), bool(self._aside))
         raw = (_Result * 2)()
         for one, row in zip(raw, delays, strict=True):
             one.delay_ns, one.delay_room = row.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64)), room
         self._native.load_run(self._sessions, len(self._sessions), int(seconds * 1e9), work, raw)
-        busy = raw[0].cpu_ns / raw[0].wall_ns
+        busy = 1 - raw[0].idle_ns / raw[0].wall_ns
         main, aside = (_result(one, row, busy) for one, row in zip(raw, delays, strict=True))
         return main, aside
 

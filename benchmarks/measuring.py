@@ -12,20 +12,19 @@ import random
 import resource
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 import trustme
 
-from benchmarks.awake import cores_awake
+from benchmarks.awake import cores_awake, urgent
 from benchmarks.contenders import CORE, Contender, Route, Running, free_port, running
 from benchmarks.load import Detour, Load, Result, Sessions
 
 WARM_UP_S, SPAN_S = 0.7, 3.0
 FEW_SESSIONS, FEW_SPAN_S = 10, 5.0
-URGENCY = -15  # nice(2)
 
 
 @dataclass(frozen=True)
@@ -90,16 +89,10 @@ class Upstream:
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """Enough descriptors, cores that do not halt, and this process on the cores of the load.
-
-    Where it is permitted (root), load and relays are more urgent than whatever else the machine does: a time slice of
-    somebody else is 3 ms of delay.
-    """
+    """Enough descriptors, cores that do not halt, and this process on the cores of the load."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, URGENCY)
     cores = os.sched_getaffinity(0)
-    with cores_awake():
+    with urgent(), cores_awake():
         os.sched_setaffinity(0, cores - {CORE} or cores)
         try:
             yield
