@@ -114,8 +114,8 @@ def measure_apart() -> tuple[Apart, Table]:
     _, decrypt_us = tls_us(sizes["from the upstream"])
     apart = Apart(sum(in_c.values()), trio_turn_us(), encrypt_us + decrypt_us)
     found = Table("measured apart", ("us",))
-    found.add("audio and frame up in C, 20 ms", f"{in_c['up']:.2f}")
-    found.add("audio and frame down in C, 20 ms", f"{in_c['down']:.2f}")
+    found.add("samples to frame in C, 20 ms up", f"{in_c['up']:.2f}")
+    found.add("delta to frame in C, 20 ms down", f"{in_c['down']:.2f}")
     found.add("a turn of Trio's loop, its system calls apart", f"{apart.turn_us:.2f}")
     found.add("TLS 1.3 in memory: encrypt up, decrypt down", f"{apart.tls_us:.2f}")
     for way, size in sizes.items():
