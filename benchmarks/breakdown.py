@@ -47,11 +47,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: frames that came back, the process's time, its share in the kernel, its calls if they were counted."""
+    """One run: frames that came back, the process's time for each, its calls if they were counted."""
 
     frames: int
     cpu_us: float
-    kernel_share: float
     calls: Calls | None
 
 
@@ -67,11 +66,10 @@ class Apart:
 def run(case: Case, upstream: Upstream, counter: CallCounter | None) -> Run:
     """Let sessions talk through one contender."""
     with standing(case.contender, upstream, SESSIONS, environ=counter.environ if counter else None) as relay:
-        before, (user, kernel) = counter.read() if counter else None, relay.process.ticks()
+        before = counter.read() if counter else None
         result, _, cpu_us = relay.run(SPAN_S)
         spent = counter.read() - before if counter and before else None
-        user, kernel = relay.process.ticks()[0] - user, relay.process.ticks()[1] - kernel
-        return Run(result.back, cpu_us, kernel / max(1, user + kernel), spent)
+        return Run(result.back, cpu_us, spent)
 
 
 def split(case: Case, total_us: float, frames: int, calls: Calls, apart: Apart) -> list[Row]:
@@ -97,7 +95,6 @@ def table(title: str, rows: list[Row], total: Run, counted: Run) -> Table:
         often = "" if row.count is None else f"{row.count:.2f}"
         found.add(row.name, f"{row.us:.1f}", f"{row.us / total.cpu_us:.0%}", often, row.known)
     found.add("all of it", f"{total.cpu_us:.1f}", "100%", "", "total")
-    found.add("(of it in the kernel, by the ticks of its clock)", "", f"{total.kernel_share:.0%}", "", "total")
     if counted.calls:
         less = counted.cpu_us - counted.calls.overhead_ns / 1000 / counted.frames
         found.add(
@@ -135,7 +132,7 @@ def parts() -> Iterator[Part]:
                 total, counted = run(case, upstream, None), run(case, upstream, counter)
             assert counted.calls is not None
             rows = split(case, total.cpu_us, counted.frames, counted.calls, apart)
-            values = {"cpu_us": total.cpu_us, "kernel_share": total.kernel_share, "rows": [asdict(row) for row in rows]}
+            values = {"cpu_us": total.cpu_us, "rows": [asdict(row) for row in rows]}
             yield Part("cases", table(case.name, rows, total, counted), values)
 
 

@@ -67,11 +67,6 @@ class Running:
         tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
-    def ticks(self) -> tuple[int, int]:
-        """How often the kernel's clock found it in its own code, and in the kernel."""
-        user, kernel = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return int(user), int(kernel)
-
     def rss_bytes(self) -> int:
         """Memory that it has now."""
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
