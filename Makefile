@@ -43,10 +43,12 @@ format: $(VENV)/.develop ## let ruff put the code into shape
 	@$(BIN)/ruff check --fix relay tests benchmarks native
 	@$(BIN)/ruff format relay tests benchmarks native
 
-bench: $(VENV)/.develop ## compare the audio path and the whole relay with others: tables, charts, results/*.json
+bench: $(VENV)/.develop ## compare the audio path and the whole relay with others: tables, charts, results/*.json; half an hour
 	@$(BIN)/python -m benchmarks.audio_path
-	@$(BIN)/python -m benchmarks.relay_path --record
-	@$(BIN)/python -m benchmarks.relay_path --record --tls
+	@$(BIN)/python -m benchmarks.relay_path --all
+	@$(BIN)/python -m benchmarks.breakdown --record
+	@$(BIN)/python -m benchmarks.scale --record
+	@$(BIN)/python -m benchmarks.faults --record
 
 attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure what abuse costs it: half an hour and more
 	@$(BIN)/python -m tests.attacks.fuzz --inputs $(or $(N),2000000)

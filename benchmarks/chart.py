@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -23,36 +22,19 @@ def draw(results: dict[str, Any], target: Path) -> None:
         times = [entries[name]["timing"]["median_us"] for name in names]
         delays = [entries[name]["quality"]["delay_ms"] for name in names]
         ratios = [entries[name]["timing"]["ratio"] for name in names]
-        _bars(row[0], names, times, [f"{t:.1f} µs, {r:.1f} x" for t, r in zip(times, ratios, strict=True)])
-        _bars(row[1], names, delays, [f"{value:.2f} ms" for value in delays])
+        bars(row[0], names, times, [f"{t:.1f} µs, {r:.1f} x" for t, r in zip(times, ratios, strict=True)])
+        bars(row[1], names, delays, [f"{value:.2f} ms" for value in delays])
         row[0].set_title(f"{title}: time for 20 ms of audio", loc="left", fontsize=10, color=INK)
         row[1].set_title("added delay", loc="left", fontsize=10, color=INK)
         row[1].set_yticklabels([])
     figure.savefig(target, metadata={"Date": None})
 
 
-def draw_relays(results: dict[str, Any], target: Path) -> None:
-    """One row for each part of relay_path that is there: processor time per frame, and how late it is."""
-    mpl.rcParams["svg.hashsalt"] = "relay"
-    parts = {title: rows for title, rows in results["parts"].items() if not title.startswith("most")}
-    figure = Figure(figsize=(11, 2.9 * len(parts)), layout="constrained")
-    grid = figure.subplots(len(parts), 2, squeeze=False)
-    for row, (title, entries) in zip(grid, parts.items(), strict=True):
-        cpu = {name: median(one["cpu_us"] for one in rounds) for name, rounds in entries.items()}
-        late = {name: max(0.0, median(one["added_p99_ms"] for one in rounds)) for name, rounds in entries.items()}
-        names = sorted(entries, key=cpu.__getitem__, reverse=True)
-        _bars(row[0], names, [cpu[name] for name in names], [f"{cpu[name]:.0f} µs" for name in names])
-        _bars(row[1], names, [late[name] for name in names], [f"{late[name]:.1f} ms" for name in names])
-        row[0].set_title(f"{title}: processor time for a frame there and back", loc="left", fontsize=10, color=INK)
-        row[1].set_title("added delay, p99", loc="left", fontsize=10, color=INK)
-        row[1].set_yticklabels([])
-    figure.savefig(target, metadata={"Date": None})
-
-
-def _bars(axes: Any, names: list[str], values: list[float], labels: list[str]) -> None:
+def bars(axes: Any, names: list[str], values: list[float], labels: list[str]) -> None:
+    """Horizontal bars with their values written out; relay's own are dark."""
     colours = [OURS if name.partition(",")[0] == "relay" else THEIRS for name in names]
-    bars = axes.barh(names, values, color=colours, height=0.7)
-    axes.bar_label(bars, labels, padding=4, fontsize=8, color=INK)
+    drawn = axes.barh(names, values, color=colours, height=0.7)
+    axes.bar_label(drawn, labels, padding=4, fontsize=8, color=INK)
     axes.set_xlim(0, 1.3 * max(values) or 1)
     axes.tick_params(left=False, bottom=False, labelbottom=False, labelsize=9)
     for spine in axes.spines.values():

@@ -1,7 +1,8 @@
 """Who takes part in relay_path: how each is started, on one core, and what it costs while it runs.
 
 Everybody gets the same core and the same load. relay runs as `relay serve` with its policy, its conversion and its
-limits; the others copy messages (benchmarks/relays/).
+limits; the others copy messages (benchmarks/relays/), and FLOOR copies bytes in two system calls: the least there is
+to do.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import Language
+from benchmarks.load_peer import Language
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -47,11 +48,12 @@ class Route:
 
 @dataclass(frozen=True)
 class Contender:
-    """One relay. `command` says how it is started; `language` is what its browsers speak."""
+    """One relay: how it is started, what its browsers speak, whether it has TLS."""
 
     name: str
     command: Callable[[Route], list[str]]
     language: Language = "json"
+    tls: bool = True
 
 
 class Running:
@@ -71,9 +73,10 @@ class Running:
 
 
 @contextmanager
-def running(contender: Contender, route: Route) -> Iterator[Running]:
-    """Start it on its core, wait until it listens, and end it."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "OPENAI_"))}
+def running(contender: Contender, route: Route, environ: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Start it on its core, with more in its environment if wanted, wait until it listens, and end it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "OPENAI_"))}
+    environ = inherited | dict(environ or {})
     if route.authority:
         environ |= {"SSL_CERT_FILE": str(route.authority), "NODE_EXTRA_CA_CERTS": str(route.authority)}
     log = (route.folder / "contender.log").open("ab")
@@ -150,6 +153,12 @@ def _caddy(route: Route) -> list[str]:
     return [_beside("caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
 
 
+def _floor(route: Route) -> list[str]:
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", "-O2", str(RELAYS / "copy.c"), "-o", str(TOOLS / "copy")], check=True)
+    return [str(TOOLS / "copy"), str(route.port), str(route.upstream_port)]
+
+
 def _filled(name: str, route: Route, values: dict[str, str]) -> Path:
     text = (RELAYS / name).read_text()
     for key, value in {"PORT": str(route.port), **values}.items():
@@ -175,12 +184,15 @@ def _inside(package: str, program: str) -> str:
 RELAY = Contender("relay, float32", _relay, "relay.v1")
 RELAY_JSON = Contender("relay, JSON", _relay)
 STOCK = Contender("quart-trio + trio-websocket", _python("stock.py"))
+AIOHTTP = Contender("aiohttp", _python("aiohttp_relay.py"))
+ENVOY = Contender("Envoy", _envoy)
+FLOOR = Contender("recv and send in C", _floor, tls=False)
 PEERS = (
     STOCK,
-    Contender("aiohttp", _python("aiohttp_relay.py")),
+    AIOHTTP,
     Contender("uvicorn + websockets", _python("uvicorn_websockets.py")),
     Contender("Node ws", _node),
-    Contender("Envoy", _envoy),
+    ENVOY,
     Contender("Caddy", _caddy),
 )
-ALL = (RELAY, RELAY_JSON, *PEERS)
+ALL = (RELAY, RELAY_JSON, *PEERS, FLOOR)

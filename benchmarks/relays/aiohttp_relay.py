@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType, web
 
 PORT, URL = int(sys.argv[1]), sys.argv[2]
 
@@ -33,7 +33,7 @@ SESSION = web.AppKey("session", ClientSession)
 
 
 async def _session(app: web.Application) -> AsyncIterator[None]:
-    async with ClientSession() as app[SESSION]:
+    async with ClientSession(connector=TCPConnector(limit=0)) as app[SESSION]:  # by itself it allows 100
         yield
 
 
