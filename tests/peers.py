@@ -115,7 +115,9 @@ class Peer:
         await self._send_event(Ping(payload=payload))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a Close frame, or answer one; the stream stays open."""
+        """Send a Close frame, or answer one; the stream stays open. Raises PeerEnded if both have said it already."""
+        if self._connection.state is ConnectionState.CLOSED:
+            raise PeerEnded(1006, "closed before")
         await self._send_event(CloseConnection(code=code, reason=reason))
 
     async def hang_up(self) -> None:

@@ -28,6 +28,9 @@ from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
 
 LEVEL_EVERY_S = 0.1
+LEVEL_EARLY_S = 0.02
+"""Who looks at the levels ten times a second is a little early at times."""
+
 SILENCE_DBFS = -120.0
 SAMPLE_BYTES = {"f32le": 4, "s16le": 2}
 
@@ -292,7 +295,7 @@ class RelayV1:
 
     def _levels(self, audio: _Audio, now_s: float) -> Decision:
         """Look at the levels ten times a second: for the meters, and for a microphone that sends only zeros."""
-        if now_s - self._level_told_s < LEVEL_EVERY_S:
+        if now_s - self._level_told_s < LEVEL_EVERY_S - LEVEL_EARLY_S:
             return Decision()
         self._level_told_s = now_s
         audio_ms, audio.unjudged_ms = audio.unjudged_ms, 0.0
