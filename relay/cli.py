@@ -10,7 +10,7 @@ person or a script waits for: one line about the simulator if it is used, then t
 Servers are imported inside their commands, so that `--help` and `--version` answer at once.
 
 What is imported stays. So the garbage collector does not look at it: not while it comes, which took a tenth of a start,
-and not later, when each full collection would hold up all sessions for as long as 0.1 s.
+and not later, when each full collection would hold up all sessions for 10 ms and more.
 """
 
 from __future__ import annotations
