@@ -25,10 +25,17 @@ def filled(text: str) -> str:
     def fill(place: re.Match[str]) -> str:
         before, file, title, after = place.groups()
         results = json.loads((RESULTS / f"{file}.json").read_text())
-        body = machine_line(results["machine"]) if title == "machine" else markdown(results["tables"][title])
-        return f"{before}{body}\n{after}"
+        return f"{before}{recorded(results, title)}\n{after}"
 
     return PLACE.sub(fill, text)
+
+
+def recorded(results: Mapping[str, Any], title: str) -> str:
+    """What stands under that title."""
+    if title == "machine":
+        return machine_line(results["machine"])
+    rows = results["tables"].get(title)
+    return markdown(rows) if rows else f"({title}: not recorded yet)"
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
