@@ -157,8 +157,9 @@ ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg) {
 
 /* ---- TLS ---- */
 
-ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room) {
+ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room, int *is_drained) {
     const ssize_t n = recv(way->legs[RELAY_WAY_UPSTREAM].fd, out, room, MSG_DONTWAIT);
+    *is_drained = n < (ssize_t)room && !way->legs[RELAY_WAY_UPSTREAM].has_ended;
     return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? -1 : 0;
 }
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
@@ -30,9 +29,8 @@ from relay.log import get_logger
 
 log = get_logger(__name__)
 
-TICK_S: Final = 0.02
-"""How long an account that is due waits for others, which are brought up to date with it: each wake-up for them costs a
-turn of the loop, and a wait that ends within a tick of the kernel (4 ms) costs more than one that ends by a frame."""
+BEAT_S: Final = 0.05
+"""How often accounts are brought up to date: those of all sessions whose turn it is, with one turn of the loop."""
 
 READ_BYTES: Final = 65_536
 FDINFO: Final = Path("/proc/self/fdinfo")
@@ -45,7 +43,7 @@ class Passenger(Protocol):
         """Take what the C side has to say of a leg; return whether that may have woken a task."""
 
     @property
-    def collect_s(self) -> float:
+    def note_every_s(self) -> float:
         """How often its accounts are to be brought up to date."""
 
     def collect(self) -> None:
@@ -66,7 +64,8 @@ class Pump(trio.abc.Instrument):
         self._found = ffi.new("uint64_t *"), ffi.new("int *"), ffi.new("int *")
         self._passengers: dict[int, Passenger] = {}
         self._names = 0
-        self._due: list[tuple[float, int]] = []  # a heap: when whose accounts are due
+        self._beats = 0
+        self._beat_due_s = 0.0
 
     @property
     def count(self) -> int:
@@ -77,7 +76,6 @@ class Pump(trio.abc.Instrument):
         """Take one in; return its name, which no other had."""
         self._names += 1
         self._passengers[self._names] = passenger
-        heappush(self._due, (trio.current_time() + passenger.collect_s, self._names))
         return self._names
 
     def leave(self, name: int) -> None:
@@ -114,11 +112,8 @@ class Pump(trio.abc.Instrument):
     def _serve(self, wait_s: float) -> bool:
         """Return whether Trio has to look: a task may have been woken, or something is due."""
         now_s = trio.current_time()
-        was_woken = self._collect(now_s)
-        if was_woken:
-            wait_s = 0.0
-        elif self._due:
-            wait_s = min(wait_s, self._due[0][0] + TICK_S - now_s)
+        was_woken = self._beat(now_s)
+        wait_s = 0.0 if was_woken else min(wait_s, self._beat_due_s - now_s)
         until_ns = lib.relay_now_ns() + max(0, round(wait_s * 1e9))
         while (end := lib.relay_pump_next(self.handle, until_ns, *self._found)) == lib.RELAY_PUMP_NEWS:
             token, leg, news = self._found
@@ -126,16 +121,15 @@ class Pump(trio.abc.Instrument):
                 was_woken, until_ns = True, 0
         return was_woken or bool(end == lib.RELAY_PUMP_TIME)
 
-    def _collect(self, now_s: float) -> bool:
-        """Bring accounts that are due up to date; return whether there were any. Each keeps its own beat."""
-        if not self._due or now_s < self._due[0][0] + TICK_S:
+    def _beat(self, now_s: float) -> bool:
+        """If a beat is due, bring the accounts of those whose turn it is up to date; return whether it was."""
+        if now_s < self._beat_due_s:
             return False
-        while self._due and self._due[0][0] <= now_s:
-            due_s, name = heappop(self._due)
-            passenger = self._passengers.get(name)
-            if passenger is not None:
+        self._beat_due_s = now_s + BEAT_S
+        self._beats += 1
+        for name, passenger in list(self._passengers.items()):
+            if (self._beats + name) % max(1, round(passenger.note_every_s / BEAT_S)) == 0:
                 passenger.collect()
-                heappush(self._due, (max(due_s + passenger.collect_s, now_s + TICK_S), name))
         return True
 
 

@@ -71,7 +71,9 @@ class ShortWay:
         self._streams = streams
         self._path = path
         self._counts = ffi.new("relay_way_counts *")
-        self._out, self._news = ffi.new("char **"), ffi.new("int *")
+        upstream = streams[UPSTREAM]
+        self._tls = upstream if isinstance(upstream, TlsWayStream) else None
+        self._out, self._news, self._is_drained = ffi.new("char **"), ffi.new("int *"), ffi.new("int *")
         self._is_open = [False, False]
         self._was_open = False
         self._name = pump.enter(self)
@@ -114,7 +116,7 @@ class ShortWay:
         self._tell()
 
     @property
-    def collect_s(self) -> float:
+    def note_every_s(self) -> float:
         """How often the session wants to know what passed."""
         return self._path.note_every_s
 
@@ -143,12 +145,17 @@ class ShortWay:
     def receive(self) -> bytes | None:
         """What is in the upstream's socket: b"" at its end, None if there is nothing."""
         room = self._pump.room
-        n = lib.relay_way_receive(self._handle, room, READ_BYTES) if self._handle else -1
+        n = lib.relay_way_receive(self._handle, room, READ_BYTES, self._is_drained) if self._handle else -1
         return None if n < 0 else bytes(ffi.buffer(room, n))
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether what `receive` gave last was all, and nothing but more bytes can follow it."""
+        return bool(self._is_drained[0])
 
     def let_through(self, plain: bytes) -> int:
         """Let pass what may of decrypted bytes; return how many did."""
-        passed = lib.relay_way_hear(self._handle, ffi.from_buffer("char[]", plain), len(plain), self._news)
+        passed = lib.relay_way_hear(self._handle, plain, len(plain), self._news)
         self._take(UPSTREAM, self._news[0])
         return int(passed)
 
@@ -167,10 +174,11 @@ class ShortWay:
 
     def _take(self, leg: int, news: int) -> bool:
         """Do what the news ask for; return whether a task may have been woken."""
-        while news == lib.RELAY_NEWS_ENCRYPT:
-            news = self._encrypt() or lib.relay_way_serve(self._handle, leg)
-        if news == lib.RELAY_NEWS_DECRYPT:
-            return cast(TlsWayStream, self._streams[UPSTREAM]).hear(self)
+        if self._tls is not None:
+            while news == lib.RELAY_NEWS_ENCRYPT:
+                news = self._encrypt(self._tls) or lib.relay_way_serve(self._handle, leg)
+            if news == lib.RELAY_NEWS_DECRYPT:
+                return self._tls.hear(self)
         if news == lib.RELAY_NEWS_CAREFUL:
             self._is_open[leg] = False
             self._streams[leg].wake()
@@ -181,9 +189,9 @@ class ShortWay:
             self._owner.stuck()
         return bool(news != lib.RELAY_NEWS_NONE)
 
-    def _encrypt(self) -> int:
+    def _encrypt(self, tls: TlsWayStream) -> int:
         size = lib.relay_way_out(self._handle, self._out)
-        data = cast(TlsWayStream, self._streams[UPSTREAM]).encrypt(ffi.buffer(self._out[0], size))
+        data = tls.encrypt(ffi.buffer(self._out[0], size))
         news = int(lib.relay_way_send(self._handle, data, len(data)))
         if news < 0:
             raise RuntimeError("an encrypted frame is longer than the short way has room for")

@@ -44,6 +44,10 @@ class Way(Protocol):
     def receive(self) -> bytes | None:
         """What is in the upstream's socket: b"" at its end, None if there is nothing."""
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether what `receive` gave last was all, and nothing but more bytes can follow it."""
+
     def let_through(self, plain: bytes) -> int:
         """Let pass what may of decrypted bytes; return how many did."""
 
@@ -206,6 +210,8 @@ class TlsWayStream(WayStream):
             if not data or self._tls.has_ended:
                 self._news.ring()
                 return True
+            if way.is_drained:
+                break
         if self._plain and not way.is_open(self._leg):
             self._news.ring()  # the socket, which is empty, would not say so
         return self._news.is_rung

@@ -585,9 +585,9 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 static void *_cffi_types[] = {
 /*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(char const *, size_t, relay_delta *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // char const *
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // char const *
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_delta *
+/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_delta *
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(char const *, size_t, uint32_t *, uint32_t *)
 /*  6 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
@@ -599,7 +599,7 @@ static void *_cffi_types[] = {
 /* 12 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
 /* 13 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_pump *, int)
-/* 15 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_pump *
+/* 15 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_pump *
 /* 16 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 17 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
@@ -610,10 +610,10 @@ static void *_cffi_types[] = {
 /* 23 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
 /* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_pump const *)
-/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_pump const *
+/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_pump const *
 /* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *)
-/* 29 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_way *
+/* 29 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way *
 /* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *, char const *, size_t)
 /* 32 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
@@ -626,40 +626,40 @@ static void *_cffi_types[] = {
 /* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *, relay_way_item const *, int64_t)
 /* 41 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 42 */ _CFFI_OP(_CFFI_OP_POINTER, 229), // relay_way_item const *
+/* 42 */ _CFFI_OP(_CFFI_OP_POINTER, 230), // relay_way_item const *
 /* 43 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
 /* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 230), // relay_ws *
+/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 231), // relay_ws *
 /* 47 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 48 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 49 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // char *
+/* 49 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // char *
 /* 50 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_ws const *)
-/* 53 */ _CFFI_OP(_CFFI_OP_POINTER, 230), // relay_ws const *
+/* 53 */ _CFFI_OP(_CFFI_OP_POINTER, 231), // relay_ws const *
 /* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(void)
 /* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 20), // int64_t()(void)
 /* 58 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(char const *, size_t)
+/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(char const *, size_t)
 /* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 61 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(char const *, size_t, char *)
+/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(char const *, size_t, char *)
 /* 64 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 67 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 68 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(char const *, size_t, char const *, char *, size_t)
+/* 68 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(char const *, size_t, char const *, char *, size_t)
 /* 69 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 70 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 71 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 74 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
 /* 76 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 77 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 78 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
@@ -667,19 +667,19 @@ static void *_cffi_types[] = {
 /* 80 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 81 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 82 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 84 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_downlink *
+/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 84 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_downlink *
 /* 85 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 86 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 87 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 88 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 88 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
 /* 89 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
 /* 90 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 91 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 92 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 93 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
 /* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
 /* 97 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
@@ -688,23 +688,23 @@ static void *_cffi_types[] = {
 /* 101 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 104 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 104 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, double *, int)
 /* 105 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
-/* 106 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // double *
+/* 106 */ _CFFI_OP(_CFFI_OP_POINTER, 219), // double *
 /* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 108 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 110 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_downlink const *
+/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 110 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_downlink const *
 /* 111 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 112 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 113 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 114 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_uplink *
+/* 113 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 114 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_uplink *
 /* 115 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 116 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 117 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 118 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 119 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
 /* 121 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
 /* 122 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 123 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
@@ -712,110 +712,111 @@ static void *_cffi_types[] = {
 /* 125 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 126 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 127 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 128 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 128 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink *, double *, int)
 /* 129 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
 /* 130 */ _CFFI_OP(_CFFI_OP_NOOP, 106),
 /* 131 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 132 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 134 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_uplink const *
+/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 134 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_uplink const *
 /* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_way *, char *, size_t)
+/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_way *, char *, size_t, int *)
 /* 138 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
 /* 139 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
 /* 140 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 141 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_way *, int, char *, size_t)
-/* 143 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 144 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 145 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 146 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 147 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION, 221), // ptrdiff_t()(relay_way const *, int)
-/* 149 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_way const *
-/* 150 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 151 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 152 */ _CFFI_OP(_CFFI_OP_FUNCTION, 84), // relay_downlink *()(int, int, int, int *)
-/* 153 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 141 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
+/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 143 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_way *, int, char *, size_t)
+/* 144 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
+/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 146 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
+/* 147 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 149 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_way const *, int)
+/* 150 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way const *
+/* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 152 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION, 84), // relay_downlink *()(int, int, int, int *)
 /* 154 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 155 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 156 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 15), // relay_pump *()(void)
-/* 159 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 160 */ _CFFI_OP(_CFFI_OP_FUNCTION, 114), // relay_uplink *()(int, int, int, int *)
-/* 161 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 156 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 157 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 159 */ _CFFI_OP(_CFFI_OP_FUNCTION, 15), // relay_pump *()(void)
+/* 160 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 114), // relay_uplink *()(int, int, int, int *)
 /* 162 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 163 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 164 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 165 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 166 */ _CFFI_OP(_CFFI_OP_FUNCTION, 29), // relay_way *()(relay_pump *, relay_way_ends const *)
-/* 167 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 168 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_way_ends const *
-/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
-/* 171 */ _CFFI_OP(_CFFI_OP_NOOP, 110),
-/* 172 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
-/* 174 */ _CFFI_OP(_CFFI_OP_NOOP, 134),
-/* 175 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
-/* 177 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 179 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 180 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 181 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
-/* 183 */ _CFFI_OP(_CFFI_OP_NOOP, 149),
-/* 184 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
-/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
-/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_downlink *)
-/* 189 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
-/* 190 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_pump *)
-/* 192 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 193 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_uplink *)
-/* 195 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
-/* 196 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 197 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_way *)
-/* 198 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 199 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 200 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_way *, relay_way_counts *)
-/* 201 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 202 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way_counts *
-/* 203 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 204 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_ws *)
-/* 205 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 206 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 207 */ _CFFI_OP(_CFFI_OP_FUNCTION, 231), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 208 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 209 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 210 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 211 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 212 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 213 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 214 */ _CFFI_OP(_CFFI_OP_ARRAY, 213), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
-/* 215 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
-/* 216 */ _CFFI_OP(_CFFI_OP_ARRAY, 213), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
-/* 217 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
-/* 218 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 219 */ _CFFI_OP(_CFFI_OP_ARRAY, 12), // int[2]
-/* 220 */ (_cffi_opcode_t)(2),
-/* 221 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 222 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 223 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
-/* 224 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
-/* 225 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
-/* 226 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
-/* 227 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
-/* 228 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
-/* 229 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
-/* 230 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
-/* 231 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 164 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
+/* 166 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION, 29), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
+/* 169 */ _CFFI_OP(_CFFI_OP_POINTER, 229), // relay_way_ends const *
+/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
+/* 172 */ _CFFI_OP(_CFFI_OP_NOOP, 110),
+/* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
+/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 134),
+/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
+/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
+/* 179 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
+/* 180 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
+/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
+/* 184 */ _CFFI_OP(_CFFI_OP_NOOP, 150),
+/* 185 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
+/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
+/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_downlink *)
+/* 190 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
+/* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_pump *)
+/* 193 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
+/* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_uplink *)
+/* 196 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
+/* 197 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 198 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_way *)
+/* 199 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
+/* 200 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 201 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_way *, relay_way_counts *)
+/* 202 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
+/* 203 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_way_counts *
+/* 204 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 205 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_ws *)
+/* 206 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 207 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 208 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 209 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 210 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 211 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 212 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 213 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 214 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 215 */ _CFFI_OP(_CFFI_OP_ARRAY, 214), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 216 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 217 */ _CFFI_OP(_CFFI_OP_ARRAY, 214), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 218 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 219 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 220 */ _CFFI_OP(_CFFI_OP_ARRAY, 12), // int[2]
+/* 221 */ (_cffi_opcode_t)(2),
+/* 222 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 223 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 224 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
+/* 225 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
+/* 226 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
+/* 227 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
+/* 228 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
+/* 229 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
+/* 230 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
+/* 231 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
+/* 232 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -2607,10 +2608,10 @@ _cffi_f_relay_way_count(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(202), arg1, (char **)&x1);
+      _cffi_type(203), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(202), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(203), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2814,10 +2815,10 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(168), arg1, (char **)&x1);
+      _cffi_type(169), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(168), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(169), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2858,10 +2859,10 @@ _cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(149), arg0, (char **)&x0);
+      _cffi_type(150), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(149), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(150), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3003,19 +3004,19 @@ _cffi_f_relay_way_out(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(149), arg0, (char **)&x0);
+      _cffi_type(150), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(149), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(150), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(184), arg1, (char **)&x1);
+      _cffi_type(185), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const * *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(184), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(185), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3035,9 +3036,9 @@ _cffi_f_relay_way_out(PyObject *self, PyObject *args)
 #  define _cffi_f_relay_way_out _cffi_d_relay_way_out
 #endif
 
-static ptrdiff_t _cffi_d_relay_way_receive(relay_way * x0, char * x1, size_t x2)
+static ptrdiff_t _cffi_d_relay_way_receive(relay_way * x0, char * x1, size_t x2, int * x3)
 {
-  return relay_way_receive(x0, x1, x2);
+  return relay_way_receive(x0, x1, x2, x3);
 }
 #ifndef PYPY_VERSION
 static PyObject *
@@ -3046,6 +3047,7 @@ _cffi_f_relay_way_receive(PyObject *self, PyObject *args)
   relay_way * x0;
   char * x1;
   size_t x2;
+  int * x3;
   Py_ssize_t datasize;
   struct _cffi_freeme_s *large_args_free = NULL;
   ptrdiff_t result;
@@ -3053,8 +3055,9 @@ _cffi_f_relay_way_receive(PyObject *self, PyObject *args)
   PyObject *arg0;
   PyObject *arg1;
   PyObject *arg2;
+  PyObject *arg3;
 
-  if (!PyArg_UnpackTuple(args, "relay_way_receive", 3, 3, &arg0, &arg1, &arg2))
+  if (!PyArg_UnpackTuple(args, "relay_way_receive", 4, 4, &arg0, &arg1, &arg2, &arg3))
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
@@ -3079,9 +3082,18 @@ _cffi_f_relay_way_receive(PyObject *self, PyObject *args)
   if (x2 == (size_t)-1 && PyErr_Occurred())
     return NULL;
 
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(22), arg3, (char **)&x3);
+  if (datasize != 0) {
+    x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(22), arg3, (char **)&x3,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
   Py_BEGIN_ALLOW_THREADS
   _cffi_restore_errno();
-  { result = relay_way_receive(x0, x1, x2); }
+  { result = relay_way_receive(x0, x1, x2, x3); }
   _cffi_save_errno();
   Py_END_ALLOW_THREADS
 
@@ -3294,10 +3306,10 @@ _cffi_f_relay_way_shut(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(202), arg1, (char **)&x1);
+      _cffi_type(203), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(202), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(203), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -4088,51 +4100,51 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 83), (void *)_cffi_d_relay_downlink_finish },
   { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 95), (void *)_cffi_d_relay_downlink_frame },
   { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 188), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 189), (void *)_cffi_d_relay_downlink_free },
   { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 104), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 152), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 153), (void *)_cffi_d_relay_downlink_new },
   { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 88), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 188), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 189), (void *)_cffi_d_relay_downlink_reset },
   { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 170), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 171), (void *)_cffi_d_relay_downlink_state_bytes },
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 11), (void *)_cffi_d_relay_init },
   { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 55), (void *)_cffi_d_relay_live_handles },
   { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 57), (void *)_cffi_d_relay_now_ns },
   { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_pump_bell },
   { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_pump_fd },
-  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 191), (void *)_cffi_d_relay_pump_free },
-  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 158), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 192), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 159), (void *)_cffi_d_relay_pump_new },
   { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 18), (void *)_cffi_d_relay_pump_next },
   { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 14), (void *)_cffi_d_relay_pump_wait_for },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 186), (void *)_cffi_d_relay_table_bytes },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 187), (void *)_cffi_d_relay_table_bytes },
   { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_frame },
   { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 133), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 194), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 195), (void *)_cffi_d_relay_uplink_free },
   { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 128), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 160), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 161), (void *)_cffi_d_relay_uplink_new },
   { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 113), (void *)_cffi_d_relay_uplink_push },
   { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 133), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 173), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 200), (void *)_cffi_d_relay_way_count },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 201), (void *)_cffi_d_relay_way_count },
   { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 59), (void *)_cffi_d_relay_way_frame_bytes },
-  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 197), (void *)_cffi_d_relay_way_free },
-  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 176), (void *)_cffi_d_relay_way_hear },
-  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 166), (void *)_cffi_d_relay_way_new },
-  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 148), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 198), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 177), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 167), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 149), (void *)_cffi_d_relay_way_next_bytes },
   { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_relay_way_open_down },
   { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 28), (void *)_cffi_d_relay_way_open_up },
-  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 182), (void *)_cffi_d_relay_way_out },
+  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 183), (void *)_cffi_d_relay_way_out },
   { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 137), (void *)_cffi_d_relay_way_receive },
-  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 142), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 143), (void *)_cffi_d_relay_way_rest },
   { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 31), (void *)_cffi_d_relay_way_send },
   { "relay_way_serve", (void *)_cffi_f_relay_way_serve, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_relay_way_serve },
-  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 200), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 201), (void *)_cffi_d_relay_way_shut },
   { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_relay_way_watch },
   { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 52), (void *)_cffi_d_relay_ws_between_messages },
   { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 75), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 207), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 208), (void *)_cffi_d_relay_ws_init },
   { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 45), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 204), (void *)_cffi_d_relay_ws_skip },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 205), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
@@ -4186,7 +4198,7 @@ static const struct _cffi_field_s _cffi_fields[] = {
              _CFFI_OP(_CFFI_OP_NOOP, 100) },
   { "fds", offsetof(relay_way_ends, fds),
            sizeof(((relay_way_ends *)0)->fds),
-           _CFFI_OP(_CFFI_OP_NOOP, 219) },
+           _CFFI_OP(_CFFI_OP_NOOP, 220) },
   { "has_tls", offsetof(relay_way_ends, has_tls),
                sizeof(((relay_way_ends *)0)->has_tls),
                _CFFI_OP(_CFFI_OP_NOOP, 12) },
@@ -4213,10 +4225,10 @@ static const struct _cffi_field_s _cffi_fields[] = {
                              _CFFI_OP(_CFFI_OP_NOOP, 99) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 214) },
+               _CFFI_OP(_CFFI_OP_NOOP, 215) },
   { "response_id", offsetof(relay_way_item, response_id),
                    sizeof(((relay_way_item *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 216) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 217) },
   { "item_id_chars", offsetof(relay_way_item, item_id_chars),
                      sizeof(((relay_way_item *)0)->item_id_chars),
                      _CFFI_OP(_CFFI_OP_NOOP, 99) },
@@ -4241,36 +4253,36 @@ static const struct _cffi_field_s _cffi_fields[] = {
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 222, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 223, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 8 },
-  { "$relay_way_counts", 227, _CFFI_F_CHECK_FIELDS,
+  { "$relay_way_counts", 228, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 8, 7 },
-  { "$relay_way_ends", 228, _CFFI_F_CHECK_FIELDS,
+  { "$relay_way_ends", 229, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 15, 10 },
-  { "$relay_way_item", 229, 0,
+  { "$relay_way_item", 230, 0,
     sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 25, 7 },
-  { "$relay_ws", 230, 0,
+  { "$relay_ws", 231, 0,
     sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 32, 2 },
-  { "relay_downlink", 223, _CFFI_F_OPAQUE,
+  { "relay_downlink", 224, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_pump", 224, _CFFI_F_OPAQUE,
+  { "relay_pump", 225, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 225, _CFFI_F_OPAQUE,
+  { "relay_uplink", 226, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_way", 226, _CFFI_F_OPAQUE,
+  { "relay_way", 227, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 222 },
-  { "relay_downlink", 223 },
-  { "relay_pump", 224 },
-  { "relay_uplink", 225 },
-  { "relay_way", 226 },
-  { "relay_way_counts", 227 },
-  { "relay_way_ends", 228 },
-  { "relay_way_item", 229 },
-  { "relay_ws", 230 },
+  { "relay_delta", 223 },
+  { "relay_downlink", 224 },
+  { "relay_pump", 225 },
+  { "relay_uplink", 226 },
+  { "relay_way", 227 },
+  { "relay_way_counts", 228 },
+  { "relay_way_ends", 229 },
+  { "relay_way_item", 230 },
+  { "relay_ws", 231 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -4285,7 +4297,7 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   0,  /* num_enums */
   9,  /* num_typenames */
   NULL,  /* no includes */
-  232,  /* num_types */
+  233,  /* num_types */
   0,  /* flags */
 };
 

@@ -110,7 +110,8 @@ static int hear_plain(struct session *session) {
 static ptrdiff_t receive_cipher(struct session *session, size_t room) {
     struct leg *const from = &session->legs[UPSTREAM];
     char *const bytes = exact(room);
-    const ptrdiff_t n = relay_way_receive(session->way, bytes, room);
+    int is_drained;
+    const ptrdiff_t n = relay_way_receive(session->way, bytes, room, &is_drained);
     MUST(n != -1 || from->sent == from->decrypted);
     MUST(n != 0 || (from->has_ended && from->sent == from->decrypted));
     for (ptrdiff_t i = 0; i < n; i++) MUST((char)(bytes[i] ^ CIPHER) == from->said[from->decrypted + (size_t)i]);

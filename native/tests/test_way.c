@@ -310,22 +310,22 @@ static void frames_go_through_whoever_has_the_keys(void) {
     CHECK(relay_way_send(road.way, sound, RELAY_WAY_REST_BYTES + 1) == RELAY_E_ROOM, "too long");
     CHECK(relay_way_serve(road.way, 0) == RELAY_NEWS_NONE, "no third");
     const relay_way_item item = spoken(1);
-    CHECK(relay_way_receive(road.way, heard, sizeof heard) == -1, "nothing yet");
-    int news;
+    int news, is_drained;
+    CHECK(relay_way_receive(road.way, heard, sizeof heard, &is_drained) == -1, "nothing yet");
     n = delta("i", 480, frame);
     CHECK(relay_way_hear(road.way, frame, n, &news) == 0 && news == RELAY_NEWS_NONE, "shut");
     say(&road, 1, frame, n);
     arrive(road.near[1], n);
     CHECK(relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_DECRYPT, "there is something");
-    CHECK(relay_way_receive(road.way, heard, sizeof heard) == (ptrdiff_t)n, "all");
+    CHECK(relay_way_receive(road.way, heard, sizeof heard, &is_drained) == (ptrdiff_t)n && is_drained, "all");
     for (size_t cut = 0; cut < n; cut += 50)
         CHECK(relay_way_hear(road.way, heard, cut, &news) == 0 && news == RELAY_NEWS_NONE, "cut to %zu", cut);
     memcpy(heard + n, "\x81\2{}", 4);
     CHECK(relay_way_hear(road.way, heard, n + 4, &news) == n && news == RELAY_NEWS_CAREFUL, "up to the text");
     CHECK(relay_way_frame_bytes(heard, n) == (ptrdiff_t)n && relay_way_frame_bytes(heard, 1) == 0, "length");
     close(road.far[1]), road.far[1] = -1;
-    for (int i = 0; i < 2000 && relay_way_receive(road.way, heard, 1) != 0; i++) usleep(1000);
-    CHECK(relay_way_receive(road.way, heard, 1) == 0, "its end");
+    for (int i = 0; i < 2000 && relay_way_receive(road.way, heard, 1, &is_drained) != 0; i++) usleep(1000);
+    CHECK(relay_way_receive(road.way, heard, 1, &is_drained) == 0, "its end");
     end(&road);
 }
 

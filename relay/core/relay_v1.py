@@ -28,7 +28,7 @@ from relay.core.vitals import InputVitals
 from relay.errors import BadRequest, StartError, UpstreamProtocolError
 
 LEVEL_EVERY_S = 0.1
-LEVEL_EARLY_S = 0.02
+LEVEL_EARLY_S = 0.01
 """Who looks at the levels ten times a second is a little early at times."""
 
 SILENCE_DBFS = -120.0
