@@ -28,7 +28,7 @@ read is out of the way before the session's first: the task that waited in it ha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -145,10 +145,13 @@ class DetachableStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the heir's affair."""
+        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the heir's affair.
+
+        Who was hung up on (connections.py) hears no goodbye in TLS: its socket is closed already.
+        """
         await trio.lowlevel.cancel_shielded_checkpoint()
         if self._heir is None:
-            with trio.move_on_after(CLOSE_S, shield=True):
+            with trio.move_on_after(CLOSE_S, shield=True), suppress(trio.ClosedResourceError):
                 await self._stream.aclose()
 
 
