@@ -130,12 +130,18 @@ class DetachableStream(trio.abc.Stream):
         return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write for Hypercorn, within the deadline; after `detach`, drop."""
+        """Write for Hypercorn, within the deadline; after `detach`, drop.
+
+        Until the client has taken it, it is the client's turn; after `hold` no longer, for then it has a session.
+        """
         if self._heir is not None:
             await trio.lowlevel.checkpoint()
             return
+        if not self._held:
+            self.place.waits()
         with trio.move_on_after(self._send_deadline_s) as writing:
             await self._stream.send_all(data)
+            self.place.works()
         if writing.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError("the peer does not read")
