@@ -6,9 +6,10 @@ one comes (`make_room`). Loopback and the trusted proxies are not counted per ad
 own user, or a proxy, which counts for itself. The table of addresses is bounded; the one that was idle longest is
 forgotten first.
 
-When all places are taken, the connection that has waited longest for its client to say something is hung up on, and the
-newcomer has its place: otherwise a few addresses could hold them all with connections on which nothing is ever said.
-One with a session, or whose request is being answered, is never hung up on; if there is no other, the newcomer is.
+When all places are taken, the connection that has waited longest for its client, to say something or to read what it
+asked for, is hung up on, and the newcomer has its place: otherwise a few addresses could hold them all with connections
+on which nothing is ever said or read. One with a session, or at whose request relay is at work, is never hung up on; if
+there is no other, the newcomer is.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Place:
         self.waits()
 
     def waits(self) -> None:
-        """The client's turn: a handshake, a request or its goodbye. Time counts from here, whatever trickles in."""
+        """The client's turn: to speak, to read, or to say goodbye. Time counts from here, whatever trickles in."""
         self._waiting[self] = None
 
     def works(self) -> None:

@@ -28,7 +28,7 @@ read is out of the way before the session's first: the task that waited in it ha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -130,12 +130,18 @@ class DetachableStream(trio.abc.Stream):
         return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write for Hypercorn, within the deadline; after `detach`, drop."""
+        """Write for Hypercorn, within the deadline; after `detach`, drop.
+
+        Until the client has taken it, it is the client's turn; after `hold` no longer, for then it has a session.
+        """
         if self._heir is not None:
             await trio.lowlevel.checkpoint()
             return
+        if not self._held:
+            self.place.waits()
         with trio.move_on_after(self._send_deadline_s) as writing:
             await self._stream.send_all(data)
+            self.place.works()
         if writing.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError("the peer does not read")
@@ -145,10 +151,13 @@ class DetachableStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the heir's affair."""
+        """Close for Hypercorn, which does it from cancelled scopes too; after `detach` that is the heir's affair.
+
+        Who was hung up on (connections.py) hears no goodbye in TLS: its socket is closed already.
+        """
         await trio.lowlevel.cancel_shielded_checkpoint()
         if self._heir is None:
-            with trio.move_on_after(CLOSE_S, shield=True):
+            with trio.move_on_after(CLOSE_S, shield=True), suppress(trio.ClosedResourceError):
                 await self._stream.aclose()
 
 

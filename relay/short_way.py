@@ -7,8 +7,8 @@ counted there, and the session takes note of it later, in one piece.
 
 Order is kept by one rule: a direction is open only while its reader is parked and nothing of the session is under way
 in it, and whoever looks at the session, or changes it, shuts both first (`shut`, which brings the accounts up to date)
-and lets them open again afterwards (`rest`). A way that never opens is a session that is carried carefully, as any
-other language's is.
+and lets them open again afterwards (`rest`). A way that never opens is a session that is carried carefully, as
+one is whose audio somebody has to convert or translate as JSON.
 """
 
 from __future__ import annotations

@@ -157,6 +157,9 @@ def limited_to(files: int) -> tuple[str, ...]:
     return ("prlimit", f"--nofile={files}:{files}", sys.executable, "-m", "relay")
 
 
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n"
+
+
 def statuses(relay: RelayProcess, count: int) -> list[int]:
     """Open so many connections at once, ask on each for /healthz and hold them all; return what they answer."""
     with ExitStack() as stack:
@@ -165,7 +168,7 @@ def statuses(relay: RelayProcess, count: int) -> list[int]:
         ]
         for connection in connections:
             with suppress(ConnectionError):  # it may have been hung up on already
-                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+                connection.sendall(HEALTH)
         return [int(connection.recv(12)[9:]) for connection in connections]
 
 
@@ -222,11 +225,31 @@ def test_connections_on_which_nothing_is_asked_keep_nobody_out(said: bytes, secu
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", relay.port), timeout=10))
                 connection.sendall(said)
             with relay.connect() as newcomer:
-                newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+                newcomer.sendall(HEALTH)
                 assert newcomer.recv(12)[9:] == b"200"
         assert relay.stderr.count("connection.made_way") == 1
         assert relay.stop() == 0
         assert "Traceback" not in relay.stderr
+        assert "connection.failed" not in relay.stderr
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_connections_that_wait_for_their_next_request_make_way_without_a_word_in_the_log(
+    secure: bool, tmp_path: Path
+) -> None:
+    certificate = Certificate.issue(tmp_path) if secure else None
+    env = {"RELAY_SPARE_CONNECTIONS": "10"}
+    with relay_process(*SIMULATED, "--max-sessions", "1", env=env, certificate=certificate) as relay:
+        with ExitStack() as stack:
+            connections = [stack.enter_context(relay.connect()) for _ in range(11)]
+            for connection in connections:
+                connection.sendall(HEALTH)
+                assert connection.recv(12)[9:] == b"200"
+            with relay.connect() as newcomer:
+                newcomer.sendall(HEALTH)
+                assert newcomer.recv(12)[9:] == b"200"
+        assert relay.stop() == 0
+        assert relay.stderr.count("connection.made_way") == 1
         assert "connection.failed" not in relay.stderr
 
 

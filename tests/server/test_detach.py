@@ -59,6 +59,38 @@ async def connection() -> AsyncIterator[DetachableStream]:
         yield DetachableStream(stream, Indifferent(), send_deadline_s=20.0)
 
 
+class Order:
+    """Whose turn it is."""
+
+    turn = "nobody's"
+
+    def waits(self) -> None:
+        self.turn = "the client's"
+
+    def works(self) -> None:
+        self.turn = "ours"
+
+
+@pytest.mark.parametrize(("held", "expected"), [(False, "the client's"), (True, "nobody's")])
+async def test_an_answer_that_is_not_read_is_the_clients_turn_but_never_where_a_session_begins(
+    connection: DetachableStream, held: bool, expected: str
+) -> None:
+    connection.place = order = Order()
+    if held:
+        connection.hold()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.send_all, bytes(50_000_000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert order.turn == expected
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_an_answer_that_was_read_it_is_our_turn_again(connection: DetachableStream) -> None:
+    connection.place = order = Order()
+    await connection.send_all(b"all of it")
+    assert order.turn == "ours"
+
+
 @contextmanager
 def noted(events: list[str]) -> Iterator[None]:
     events.append("place taken")

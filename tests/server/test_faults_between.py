@@ -30,18 +30,19 @@ from tests.server.upstreams import (
 )
 
 QUICK = {
-    "RELAY_SEND_DEADLINE_S": "1",
-    "RELAY_PING_INTERVAL_S": "0.3",
-    "RELAY_SILENCE_DEADLINE_S": "1",
+    "RELAY_SEND_DEADLINE_S": "3",
+    "RELAY_PING_INTERVAL_S": "0.5",
+    "RELAY_SILENCE_DEADLINE_S": "3",
+    "RELAY_CLOSE_DEADLINE_S": "3",
     "RELAY_COOLDOWN_BASE_S": "0.05",
     "RELAY_COOLDOWN_MAX_S": "0.05",
 }
-PATIENT_BUT_FOR_SENDS = {"RELAY_SEND_DEADLINE_S": "1"}
+PATIENT_BUT_FOR_SENDS = {"RELAY_SEND_DEADLINE_S": "4"}
 SOON_S = 5.0
 """For what is promised within 1 or 2 s: a machine may be busy."""
 
-UNNOTICED_S = 1.0
-"""A session that others disturb answers later than this; undisturbed it takes a few ms."""
+UNNOTICED_S = 3.0
+"""Less than the deadlines that a disturbed session would wait for, and more than a pause of a busy machine."""
 
 
 async def ask(browser: FakeBrowser) -> float:
@@ -83,7 +84,7 @@ async def test_a_browser_that_does_not_read_loses_its_session_and_others_notice_
                 await start(other)
                 while "relay_client_timeout" not in ended(relay):
                     assert await ask(other) < UNNOTICED_S
-                assert "did not read for 1 s" in relay.stderr
+                assert "did not read for 4 s" in relay.stderr
                 assert memory_bytes(relay) - memory_before < 16 * 2**20
             await settle(relay, before)
 
@@ -157,7 +158,7 @@ async def test_an_upstream_that_is_cut_or_garbled_at_any_place_ends_its_session_
                             with suppress(*GONE):
                                 await browser.send_json(START)
                             code, close_code = await end_of(browser)
-                    assert code.startswith("relay_upstream_"), (at, fault, code)
+                    assert code.startswith("relay_upstream_"), (at, fault, code, close_code)
                     assert close_code in (4502, 4504), (at, fault)
                     await trio.sleep(0.06)  # the cool-down
             await settle(relay, before)
@@ -263,7 +264,6 @@ async def test_a_full_house_with_stalled_readers_is_told_goodbye_and_the_process
                 assert [await end_of(browser) for browser in browsers] == [("relay_shutting_down", 1012)] * 180
                 assert await trio.to_thread.run_sync(relay.process.wait, 15) == 0
                 took_s = time.monotonic() - began_s
-                print("TOOK", took_s)
                 assert took_s < 12
             assert "Traceback" not in relay.stderr
 

