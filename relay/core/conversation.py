@@ -148,7 +148,8 @@ class Conversation:
             return None
         item.received_samples += passed.down_samples
         self._playout.passed(passed.sent_samples, passed.unheard_s, now_s)
-        self._move_cursor(item.number, passed.played_samples)
+        if passed.played_samples:  # without a report the cursor stays: what lies before it counts as heard
+            self._move_cursor(item.number, passed.played_samples)
         return item.item_id
 
     def flushed(self, flush: int, item: int, samples: int) -> Decision:
