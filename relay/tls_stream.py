@@ -73,9 +73,12 @@ class TlsStream(trio.abc.Stream):
         return b"".join(pieces)
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Return what has to be written to the socket for `data`."""
-        if data:
-            self._tls.write(data)
+        """Return what has to be written to the socket for `data`. Raises BrokenResourceError after a TLS error."""
+        try:
+            if data:
+                self._tls.write(data)
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error
         return self._outgoing.read()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

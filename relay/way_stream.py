@@ -19,6 +19,9 @@ from relay.wakeup import Wakeup
 PATIENCE: Final = 4
 """Turns of the loop that a reader waits for whoever is still writing, before it goes the careful way."""
 
+READS: Final = 64
+"""Of a TLS socket, one after the other, before others have their turn: up to 4 MiB."""
+
 
 class Way(Protocol):
     """What a stream asks of the short way that it is part of."""
@@ -202,19 +205,25 @@ class TlsWayStream(WayStream):
         await trio.lowlevel.checkpoint()
 
     def hear(self, way: Way) -> bool:
-        """Let through what may pass of what is here and in the socket; return whether the reader is to see the rest."""
+        """Let through what may pass of what is here and in the socket; return whether a task may have been woken."""
         self._let_through(way)
-        while way.is_open(self._leg) and (data := way.receive()) is not None:
+        self._hear_socket(way)
+        is_shut = not way.is_open(self._leg)
+        if self._plain and is_shut:
+            self._news.ring()  # the socket, which is empty, would not say so
+        return is_shut or self._news.is_rung  # shut, the writers may have been woken for the rest of a frame
+
+    def _hear_socket(self, way: Way) -> None:
+        for _ in range(READS):
+            if not way.is_open(self._leg) or (data := way.receive()) is None:
+                return
             self._plain += self._tls.decrypt(data)
             self._let_through(way)
             if not data or self._tls.has_ended:
-                self._news.ring()
-                return True
-            if way.is_drained:
                 break
-        if self._plain and not way.is_open(self._leg):
-            self._news.ring()  # the socket, which is empty, would not say so
-        return self._news.is_rung
+            if way.is_drained:
+                return
+        self._news.ring()  # at the end; or in a flood, which goes the careful way for a while: others have their turns
 
     def encrypt(self, frame: Any) -> bytes:
         """Return a frame of the short way as it goes into the socket."""
