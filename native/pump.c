@@ -66,8 +66,7 @@ const char *pump_key(relay_pump *pump) {
     return pump->keys + pump->keys_left;
 }
 
-/* Waits for at most `wait_ns`, rounded up to a millisecond, and notes who is ready. Returns 0 for a signal, which the
- * loop wants to know of. */
+/* Waits for at most `wait_ns`, rounded up to a millisecond, and notes who is ready. Returns 0 for a signal. */
 static int wait_ready(relay_pump *pump, int64_t wait_ns) {
     struct epoll_event ready[PUMP_EVENTS];
     const int64_t wait_ms = (wait_ns + 999999) / 1000000;
@@ -97,17 +96,21 @@ static int serve_ready(relay_pump *pump, uint64_t *token, int *leg, int *news) {
     return pump->loop_is_ready ? RELAY_PUMP_LOOP : RELAY_PUMP_TIME;
 }
 
+/* The last wait stays the last, with however many news between: whoever floods with them does not keep the loop. */
 int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *leg, int *news) {
-    for (int is_last = 0;;) {
+    for (;;) {
         const int found = serve_ready(pump, token, leg, news);
         if (found == RELAY_PUMP_NEWS) return found;
-        if (found == RELAY_PUMP_LOOP || is_last) {
-            pump->loop_is_ready = 0;
+        if (found == RELAY_PUMP_LOOP || pump->is_last_wait) {
+            pump->loop_is_ready = pump->is_last_wait = 0;
             return found;
         }
         const int64_t left_ns = until_ns - relay_now_ns();
-        is_last = left_ns <= 0;
-        if (!wait_ready(pump, is_last ? 0 : left_ns)) return RELAY_PUMP_LOOP;
+        pump->is_last_wait = left_ns <= 0;
+        if (!wait_ready(pump, left_ns > 0 ? left_ns : 0)) {
+            pump->is_last_wait = 0;
+            return RELAY_PUMP_TIME;
+        }
     }
 }
 

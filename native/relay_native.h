@@ -275,12 +275,14 @@ typedef struct {
     uint64_t token; /* the caller's name for the way, told with its news */
     int fds[2];     /* by leg */
     int has_tls;    /* the upstream's socket: its bytes go through Python, which has the keys */
-    int is_json;    /* OpenAI's, and none of what follows; what is kept secret has a character that no base64 or word has */
+    int is_json;    /* OpenAI's, and little of what follows; what is kept secret has a character that no base64 or word has */
     relay_uplink *uplink;
     relay_downlink *downlink;
     int64_t lead_ns;                /* how far ahead of playback audio may be sent */
     uint32_t rate_hz, sample_bytes; /* of the browser's output */
     uint32_t longest_delta_samples; /* at the upstream's rate; longer ones are Python's */
+    uint32_t longest_up_bytes;      /* payload of the browser's longest frame; also in JSON, as the next */
+    uint32_t uncounted_up_bytes;    /* of samples from the browser, after which Python looks before more may pass */
 } relay_way_ends;
 
 /* The item that is being spoken; only its deltas take the short way. */
@@ -315,13 +317,14 @@ int relay_pump_bell(const relay_pump *pump);
 int relay_pump_wait_for(relay_pump *pump, int fd);
 
 /* Why a wait came to its end. */
-#define RELAY_PUMP_TIME 0 /* the time is over */
+#define RELAY_PUMP_TIME 0 /* the time is over, or a signal came, of which the loop's descriptor may not know */
 #define RELAY_PUMP_NEWS 1 /* a way has something to say */
-#define RELAY_PUMP_LOOP 2 /* the loop has something to do, or a signal came */
+#define RELAY_PUMP_LOOP 2 /* the loop's descriptor is readable */
 
 /* Serves whoever is ready, and waits for more until `until_ns` (a time of relay_now_ns()) or a millisecond longer; with
- * a time that has passed it serves who is ready now. Returns RELAY_PUMP_*: at NEWS, what there is is in the last three,
- * and the next call goes on where this one stopped. */
+ * a time that has passed it serves who is ready now, and nobody who is ready only later, however often it is called again
+ * after NEWS. Returns RELAY_PUMP_*: at NEWS, what there is is in the last three, and the next call goes on where this one
+ * stopped. */
 int relay_pump_next(relay_pump *pump, int64_t until_ns, uint64_t *token, int *leg, int *news);
 
 /* NULL: no memory, or the descriptors cannot be waited for. Freed before the descriptors are closed; NULL is allowed. */

@@ -173,12 +173,18 @@ static int take_event(relay_way *way, const struct way_frame *frame) {
     return way_put(way, RELAY_WAY_BROWSER, frame->at, frame->bytes);
 }
 
+/* Whether the careful way would take it too, and has been told of enough of what passed before: limits are kept there. */
+static int may_go_up(const relay_way *way, const struct way_frame *frame) {
+    return frame->payload_bytes <= way->ends.longest_up_bytes && way->counts.up_bytes < way->ends.uncounted_up_bytes;
+}
+
 int way_take_frame(relay_way *way, int leg, char *at, size_t n, struct way_frame *frame) {
     const int head = way_read_head(at, n, frame);
     if (head != FRAME_PASSED) return head;
     const int is_up = leg == RELAY_WAY_BROWSER;
     const int is_binary = frame->first == FINAL_BINARY, is_text = frame->first == FINAL_TEXT;
     if (frame->is_masked != is_up || !(is_text || (is_up && is_binary))) return FRAME_NOT_MINE;
+    if (is_up && !may_go_up(way, frame)) return FRAME_NOT_MINE;
     if (n < frame->bytes) return frame->bytes <= PUMP_READ_BYTES / 2 ? FRAME_NOT_WHOLE : FRAME_NOT_MINE;
     if (way->ends.is_json) return is_binary ? FRAME_NOT_MINE : is_up ? take_append(way, frame) : take_event(way, frame);
     if (!is_up) return take_delta(way, frame);

@@ -6,18 +6,20 @@ sockets, and touches nothing else: all other bytes stay where they are, for the 
 counted there, and the session takes note of it later, in one piece.
 
 Order is kept by one rule: a direction is open only while its reader is parked and nothing of the session is under way
-in it, and whoever looks at the session, or changes it, shuts both first (`shut`, which brings the accounts up to date)
-and lets them open again afterwards (`rest`). A way that never opens is a session that is carried carefully, as
-one is whose audio somebody has to convert or translate as JSON.
+in it, and whoever changes the session, or decides by its accounts, shuts both first (`shut`, which brings them up to
+date) and lets them open again afterwards (`rest`). Bringing them up to date alone (`collect`) shuts nothing. A way that
+never opens is a session that is carried carefully, as one is whose audio somebody has to convert or translate as JSON.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final, Protocol, cast
 
+import trio
+
 from relay import wire
 from relay._native import ffi, lib
-from relay.core.passing import AudioPath, EventPath, Passed, SpokenItem
+from relay.core.passing import MAX_UNCOUNTED_S, AudioPath, EventPath, Passed, SpokenItem
 from relay.core.playout import FRAME_MS
 from relay.pump import READ_BYTES, Pump
 from relay.way_stream import TlsWayStream, WayStream
@@ -56,7 +58,7 @@ def open_short_way(
     streams = browser.stream, upstream.stream
     if pump is None or not all(isinstance(stream, WayStream) for stream in streams):
         return None
-    way = ShortWay(pump, owner, cast(Streams, streams), path)
+    way = ShortWay(pump, owner, cast(Streams, streams), path, browser.message_bytes)
     for leg, socket in ((BROWSER, browser), (UPSTREAM, upstream)):
         cast(WayStream, socket.stream).join(way, leg, socket)
     return way
@@ -65,7 +67,9 @@ def open_short_way(
 class ShortWay:
     """The short way of one session, between two streams that are not closed yet."""
 
-    def __init__(self, pump: Pump, owner: Owner, streams: Streams, path: AudioPath | EventPath) -> None:
+    def __init__(
+        self, pump: Pump, owner: Owner, streams: Streams, path: AudioPath | EventPath, longest_up_bytes: int
+    ) -> None:
         self._pump = pump
         self._owner = owner
         self._streams = streams
@@ -77,7 +81,7 @@ class ShortWay:
         self._is_open = [False, False]
         self._was_open = False
         self._name = pump.enter(self)
-        self._handle = lib.relay_way_new(pump.handle, _ends(self._name, streams, path))
+        self._handle = lib.relay_way_new(pump.handle, _ends(self._name, streams, path, longest_up_bytes))
         if not self._handle:
             pump.leave(self._name)
             raise MemoryError("no memory for the short way of a session")
@@ -191,7 +195,10 @@ class ShortWay:
 
     def _encrypt(self, tls: TlsWayStream) -> int:
         size = lib.relay_way_out(self._handle, self._out)
-        data = tls.encrypt(ffi.buffer(self._out[0], size))
+        try:
+            data = tls.encrypt(ffi.buffer(self._out[0], size))
+        except trio.BrokenResourceError:
+            return int(lib.RELAY_NEWS_CAREFUL)  # the upstream's reader knows why; what was said is lost
         news = int(lib.relay_way_send(self._handle, data, len(data)))
         if news < 0:
             raise RuntimeError("an encrypted frame is longer than the short way has room for")
@@ -224,12 +231,14 @@ class ShortWay:
         )
 
 
-def _ends(name: int, streams: Streams, path: AudioPath | EventPath) -> Any:
+def _ends(name: int, streams: Streams, path: AudioPath | EventPath, longest_up_bytes: int) -> Any:
     ends = ffi.new("relay_way_ends *")
     ends.token = name
     ends.fds = [stream.socket.fileno() for stream in streams]
     ends.has_tls = isinstance(streams[UPSTREAM], TlsWayStream)
     ends.is_json = isinstance(path, EventPath)
+    ends.longest_up_bytes = longest_up_bytes
+    ends.uncounted_up_bytes = round(MAX_UNCOUNTED_S * path.input_rate_hz) * path.input_sample_bytes
     if isinstance(path, AudioPath):
         _set_audio(ends, path)
     return ends

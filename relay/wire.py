@@ -143,6 +143,11 @@ class WebSocket:
         return self._stream
 
     @property
+    def message_bytes(self) -> int:
+        """Length of the longest message that is taken."""
+        return self._limits.message_bytes
+
+    @property
     def is_between_messages(self) -> bool:
         """Whether all that was read has been given out, and no message is half here."""
         return self._error is None and self._frames.is_between_messages

@@ -42,7 +42,7 @@ struct model {
     struct leg *legs; /* two */
     relay_uplink *uplink;
     relay_downlink *downlink;
-    uint32_t rate_hz, sample_bytes, longest_delta_samples;
+    uint32_t rate_hz, sample_bytes, longest_delta_samples, longest_up_bytes, uncounted_up_bytes;
     int has_tls;
     relay_way_item item;
     relay_way_counts counts;
@@ -161,6 +161,8 @@ static int judge(const struct model *model, int leg, size_t n) {
     if (is_head != PASSES) return is_head;
     if (head.is_masked != (leg == BROWSER) || !(head.first == 0x81 || (head.first == 0x82 && leg == BROWSER)))
         return STAYS;
+    if (leg == BROWSER && head.payload_bytes > model->longest_up_bytes) return STAYS;
+    if (leg == BROWSER && model->counts.up_bytes >= model->uncounted_up_bytes) return STAYS;
     if (n < head.bytes) return head.bytes <= LONGEST_PART ? PART : STAYS;
     const int verdict = leg == UPSTREAM ? judge_delta(model, &head)
                         : head.first == 0x82 ? judge_samples(model, &head)

@@ -62,6 +62,8 @@ static inline struct road begin(int in_hz, int encoding, int out_hz, int has_tls
         .rate_hz = (uint32_t)out_hz,
         .sample_bytes = encoding == RELAY_F32LE ? 4 : 2,
         .longest_delta_samples = 2400,
+        .longest_up_bytes = 65536,
+        .uncounted_up_bytes = 1 << 20,
     });
 }
 

@@ -360,7 +360,43 @@ static void a_signal_ends_the_wait(void) {
     struct sigaction nothing = {.sa_handler = hear_signal};
     sigaction(SIGALRM, &nothing, NULL);
     ualarm(20000, 0);
-    CHECK(relay_pump_next(road.pump, INT64_MAX, &token, &leg, &news) == RELAY_PUMP_LOOP, "a signal");
+    CHECK(relay_pump_next(road.pump, INT64_MAX, &token, &leg, &news) == RELAY_PUMP_TIME, "a signal");
+    end(&road);
+}
+
+/* News that come as fast as they are taken do not outlast the time. */
+static void whoever_floods_with_news_does_not_keep_the_loop(void) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 1);
+    const relay_way_item item = spoken(1);
+    uint64_t token;
+    int leg, news, count = 0;
+    relay_way_open_down(road.way, &item, 0);
+    do {
+        say(&road, 1, "x", 1);
+        arrive(road.near[1], (size_t)++count);
+    } while (count < 100 && relay_pump_next(road.pump, 0, &token, &leg, &news) == RELAY_PUMP_NEWS);
+    CHECK(count == 2, "%d", count);
+    CHECK(relay_pump_next(road.pump, 0, &token, &leg, &news) == RELAY_PUMP_NEWS, "what came later is news then");
+    CHECK(relay_pump_next(road.pump, 0, &token, &leg, &news) == RELAY_PUMP_TIME, "and that is all");
+    end(&road);
+}
+
+/* What is too long for the careful way, or would pass before Python has counted enough of what did. */
+static void what_may_go_up_has_bounds(void) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+    road.ends.longest_up_bytes = 960, road.ends.uncounted_up_bytes = 1920;
+    relay_way_free(road.way);
+    road.way = relay_way_new(road.pump, &road.ends);
+    const size_t n = masked(RELAY_WS_OP_BINARY, sound, 960, frame);
+    for (int i = 0; i < 3; i++) say(&road, 0, frame, n);
+    arrive(road.near[0], 3 * n);
+    CHECK(relay_way_open_up(road.way) == RELAY_NEWS_CAREFUL, "the third");
+    relay_way_shut(road.way, &road.counts);
+    CHECK(road.counts.up_bytes == 1920, "%d", (int)road.counts.up_bytes);
+    CHECK(relay_way_open_up(road.way) == RELAY_NEWS_NONE, "counted, it passes");
+    say(&road, 0, frame, masked(RELAY_WS_OP_BINARY, sound, 962, frame));
+    arrive(road.near[0], 1);
+    CHECK(relay_way_open_up(road.way) == RELAY_NEWS_CAREFUL, "too long");
     end(&road);
 }
 
@@ -373,6 +409,7 @@ int main(void) {
     a_rest_is_whole_and_given_once(), a_watched_leg_speaks_once(), a_way_may_be_freed_between_two_news();
     frames_go_through_whoever_has_the_keys();
     the_loop_ends_the_wait_after_those_who_are_ready(), a_signal_ends_the_wait();
+    whoever_floods_with_news_does_not_keep_the_loop(), what_may_go_up_has_bounds();
     CHECK(relay_live_handles() == 0, "%d handles", relay_live_handles());
     return report("way");
 }

@@ -6,7 +6,10 @@
 
 static char frame[1 << 18], heard[1 << 18];
 
-static struct road begin_json(int has_tls) { return begin_with((relay_way_ends){.token = 7, .is_json = 1, .has_tls = has_tls}); }
+static struct road begin_json(int has_tls) {
+    return begin_with((relay_way_ends){
+        .token = 7, .is_json = 1, .has_tls = has_tls, .longest_up_bytes = 65536, .uncounted_up_bytes = 1 << 20});
+}
 
 static size_t plain(const char *text, char *out) {
     return (size_t)relay_ws_build(RELAY_WS_OP_TEXT, text, strlen(text), NULL, out, strlen(text) + RELAY_WS_HEAD_BYTES);

@@ -8,7 +8,11 @@ from relay.audio import Downlink, Uplink
 
 NOTE_EVERY_S = 0.25
 """How often a session wants to know what passed: half of the pause after which a microphone's clock is not judged
-(vitals.py); its limits are as exact."""
+(vitals.py). Its limits on time are as exact."""
+
+MAX_UNCOUNTED_S = 1.0
+"""Audio from the browser that may pass before the session has taken note of it, for a limit on audio is as exact. Who
+talks at the pace of a clock sends a quarter of it between two notes, and who floods does not get far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class AudioPath:
 
     uplink: Uplink
     downlink: Downlink
+    input_rate_hz: int
     input_sample_bytes: int
     output_sample_bytes: int
     output_rate_hz: int
@@ -71,3 +76,8 @@ class EventPath:
     upstream_rate_hz: int
     note_every_s: float
     input_sample_bytes: int = 2
+
+    @property
+    def input_rate_hz(self) -> int:
+        """The browser's rate, which is the upstream's."""
+        return self.upstream_rate_hz

@@ -165,6 +165,7 @@ class RelayV1:
         return AudioPath(
             self._audio.uplink,
             self._audio.downlink,
+            input_rate_hz=up.rate_hz,
             input_sample_bytes=SAMPLE_BYTES[up.encoding],
             output_sample_bytes=SAMPLE_BYTES[down.encoding],
             output_rate_hz=down.rate_hz,

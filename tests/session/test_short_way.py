@@ -12,6 +12,7 @@ import trio
 
 from relay.audio import Uplink
 from relay.config import Config
+from relay.core.passing import Passed
 from tests.peers import PeerEnded, frame
 from tests.session.road import RATE_HZ, RESPONSE, Road, open_road, voice
 
@@ -239,3 +240,57 @@ async def test_an_upstream_that_does_not_read_loses_old_audio_and_no_frame_is_to
 
 def _masked(payload: bytes) -> bytes:
     return frame(2, payload, mask=b"\x11\x22\x33\x44")
+
+
+async def test_what_was_not_heard_of_the_item_before_is_cut_too() -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(30):
+            await road.answer(1, item="item_1" if index < 20 else "item_2")
+            await road.hear_frames(index + 1)
+            if index == 0:
+                await road.browser.send_json({"type": "relay.played", "item": 1, "samples": 960})
+        speech = {"type": "input_audio_buffer.speech_started", "event_id": "s", "audio_start_ms": 0, "item_id": "u"}
+        await road.upstream.send_json(speech)
+        flush = await road.hear("relay.flush")
+        await road.browser.send_json({"type": "relay.flushed", "flush": flush["flush"], "item": 1, "samples": 1920})
+        cuts = [await road.upstream.receive_json() for _ in range(2)]
+        assert [(cut["item_id"], cut["audio_end_ms"]) for cut in cuts] == [("item_1", 40), ("item_2", 0)]
+    assert road.short["down"] > 20
+
+
+async def test_a_frame_that_the_careful_way_would_refuse_for_its_length_does_not_pass() -> None:
+    async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", browser_message_bytes=4096)) as road:
+        for index in range(10):
+            await road.browser.send(voice(index))
+            await road.upstream.receive_json()
+        await wait_short(road)
+        await road.browser.send(voice(10, ms=40))
+        assert (await road.hear("error"))["error"]["code"] == "relay_message_too_big"
+    assert road.short["up"] > 5
+
+
+async def test_a_flood_does_not_get_far_uncounted() -> None:
+    config = Config(upstream="ws://127.0.0.1:9/v1/realtime", max_audio_in_s=3600.0)
+    async with open_road(config) as road, trio.open_nursery() as nursery:
+        counted_ms: list[float] = []
+        take_note = road.session.passed
+
+        def passed(counts: Passed) -> None:
+            counted_ms.append(counts.up_samples * 1000 / RATE_HZ)
+            take_note(counts)
+
+        road.session.passed = passed  # type: ignore[method-assign, assignment]
+        nursery.start_soon(_flood, road, 500)
+        for _ in range(510):
+            await road.upstream.receive_json()
+        nursery.cancel_scope.cancel()
+        assert sum(counted_ms) > 2000
+        assert max(counted_ms) <= 1000
+
+
+async def _flood(road: Road, count: int) -> None:
+    for index in range(10):
+        await road.browser.send(voice(index))
+        await trio.sleep(0.005)
+    await road.browser.stream.send_all(_masked(voice(0)) * count)
