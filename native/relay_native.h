@@ -248,7 +248,7 @@ ptrdiff_t relay_downlink_frame_room(const relay_downlink *downlink, size_t n_cha
  *
  * Each direction is open or shut, and shut at first. Python opens one when nothing of the session is under way in it, so
  * that nothing is overtaken, and shuts both before it looks at anything of the session. While a direction is open, nobody
- * else reads its socket, nobody else writes to the other, and nobody else uses its audio handle.
+ * else reads its socket, nobody else writes to the other, and nobody else uses more of its audio handle than the level.
  *
  * The pump waits for the sockets of all its ways: relay_pump_fd() is readable when one of them is. Descriptors and audio
  * handles belong to the caller, and live longer than the way. A pump and its ways are used by one thread.

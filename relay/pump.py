@@ -110,7 +110,7 @@ class Pump(trio.abc.Instrument):
             os.eventfd_write(self._bell, 1)
 
     def _serve(self, wait_s: float) -> bool:
-        """Return whether Trio has to look: a task may have been woken, or something is due."""
+        """Return whether Trio has to look: a task may have been woken, something is due, or a signal came."""
         now_s = trio.current_time()
         was_woken = self._beat(now_s)
         wait_s = 0.0 if was_woken else min(wait_s, self._beat_due_s - now_s)
