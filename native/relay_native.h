@@ -351,11 +351,11 @@ ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room);
 ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n);
 ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
 
-/* With TLS. At DECRYPT: receive what is in the upstream's socket (bytes, 0 at its end, -1 if there is nothing) until
- * that is *is_drained, when whatever comes next is announced, and give what it says, with what was left before, to relay_way_hear(), which returns how much of it took the short way; *news
- * is NONE, CAREFUL or STUCK. At ENCRYPT: the frame is valid until the next call; relay_way_send() writes what became of
- * it, and returns NONE, STUCK, or RELAY_E_ROOM for more than RELAY_WAY_REST_BYTES; then relay_way_serve() goes on with
- * the leg that the frame came from. */
+/* With TLS. At DECRYPT: receive what is in the upstream's socket (bytes, 0 at its end, -1 if there is nothing) until that
+ * is *is_drained, when whatever comes next is announced, and give what it says, with what was left before, to
+ * relay_way_hear(), which returns how much of it took the short way; *news is NONE, CAREFUL or STUCK. At ENCRYPT: the
+ * frame is valid until the next call; relay_way_send() writes what became of it, and returns NONE, STUCK, or RELAY_E_ROOM
+ * for more than RELAY_WAY_REST_BYTES; then relay_way_serve() goes on with the leg that the frame came from. */
 ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room, int *is_drained);
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
 size_t relay_way_out(const relay_way *way, const char **frame);
