@@ -282,7 +282,8 @@ typedef struct {
     uint32_t rate_hz, sample_bytes; /* of the browser's output */
     uint32_t longest_delta_samples; /* at the upstream's rate; longer ones are Python's */
     uint32_t longest_up_bytes;      /* payload of the browser's longest frame; also in JSON, as the next */
-    uint32_t uncounted_up_bytes;    /* of samples from the browser, after which Python looks before more may pass */
+    uint32_t uncounted_up_bytes;    /* of samples from the browser, after which Python looks before more may pass ... */
+    uint32_t uncounted_down_samples; /* ... and of samples from the upstream, at its rate */
 } relay_way_ends;
 
 /* The item that is being spoken; only its deltas take the short way. */

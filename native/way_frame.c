@@ -174,7 +174,8 @@ static int take_event(relay_way *way, const struct way_frame *frame) {
 }
 
 /* Whether the careful way would take it too, and has been told of enough of what passed before: limits are kept there. */
-static int may_go_up(const relay_way *way, const struct way_frame *frame) {
+static int may_pass(const relay_way *way, int leg, const struct way_frame *frame) {
+    if (leg == RELAY_WAY_UPSTREAM) return way->counts.down_samples < way->ends.uncounted_down_samples;
     return frame->payload_bytes <= way->ends.longest_up_bytes && way->counts.up_bytes < way->ends.uncounted_up_bytes;
 }
 
@@ -184,7 +185,7 @@ int way_take_frame(relay_way *way, int leg, char *at, size_t n, struct way_frame
     const int is_up = leg == RELAY_WAY_BROWSER;
     const int is_binary = frame->first == FINAL_BINARY, is_text = frame->first == FINAL_TEXT;
     if (frame->is_masked != is_up || !(is_text || (is_up && is_binary))) return FRAME_NOT_MINE;
-    if (is_up && !may_go_up(way, frame)) return FRAME_NOT_MINE;
+    if (!may_pass(way, leg, frame)) return FRAME_NOT_MINE;
     if (n < frame->bytes) return frame->bytes <= PUMP_READ_BYTES / 2 ? FRAME_NOT_WHOLE : FRAME_NOT_MINE;
     if (way->ends.is_json) return is_binary ? FRAME_NOT_MINE : is_up ? take_append(way, frame) : take_event(way, frame);
     if (!is_up) return take_delta(way, frame);

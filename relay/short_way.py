@@ -239,6 +239,7 @@ def _ends(name: int, streams: Streams, path: AudioPath | EventPath, longest_up_b
     ends.is_json = isinstance(path, EventPath)
     ends.longest_up_bytes = longest_up_bytes
     ends.uncounted_up_bytes = round(MAX_UNCOUNTED_S * path.input_rate_hz) * path.input_sample_bytes
+    ends.uncounted_down_samples = round(MAX_UNCOUNTED_S * path.upstream_rate_hz)
     if isinstance(path, AudioPath):
         _set_audio(ends, path)
     return ends

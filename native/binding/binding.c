@@ -867,6 +867,7 @@ static void _cffi_checkfld_typedef_relay_way_ends(relay_way_ends *p)
   (void)((p->longest_delta_samples) | 0);  /* check that 'relay_way_ends.longest_delta_samples' is an integer */
   (void)((p->longest_up_bytes) | 0);  /* check that 'relay_way_ends.longest_up_bytes' is an integer */
   (void)((p->uncounted_up_bytes) | 0);  /* check that 'relay_way_ends.uncounted_up_bytes' is an integer */
+  (void)((p->uncounted_down_samples) | 0);  /* check that 'relay_way_ends.uncounted_down_samples' is an integer */
 }
 struct _cffi_align_typedef_relay_way_ends { char x; relay_way_ends y; };
 
@@ -4231,6 +4232,9 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "uncounted_up_bytes", offsetof(relay_way_ends, uncounted_up_bytes),
                           sizeof(((relay_way_ends *)0)->uncounted_up_bytes),
                           _CFFI_OP(_CFFI_OP_NOOP, 99) },
+  { "uncounted_down_samples", offsetof(relay_way_ends, uncounted_down_samples),
+                              sizeof(((relay_way_ends *)0)->uncounted_down_samples),
+                              _CFFI_OP(_CFFI_OP_NOOP, 99) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
                _CFFI_OP(_CFFI_OP_NOOP, 215) },
@@ -4266,11 +4270,11 @@ static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
   { "$relay_way_counts", 228, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 8, 7 },
   { "$relay_way_ends", 229, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 15, 12 },
+    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 15, 13 },
   { "$relay_way_item", 230, 0,
-    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 27, 7 },
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 28, 7 },
   { "$relay_ws", 231, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 34, 2 },
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 35, 2 },
   { "relay_downlink", 224, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
   { "relay_pump", 225, _CFFI_F_OPAQUE,

@@ -174,12 +174,14 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
         .uplink = relay_uplink_new(encoding, in_hz, 24000, &error),
         .downlink = relay_downlink_new(encoding, out_hz, 24000, &error), .rate_hz = (uint32_t)out_hz,
         .sample_bytes = encoding == RELAY_F32LE ? 4 : 2, .longest_delta_samples = choice & 32 ? 2400 : 1 << 20,
-        .longest_up_bytes = choice & 32 ? 512 : 1 << 20, .uncounted_up_bytes = choice & 32 ? 2048 : 1 << 20};
+        .longest_up_bytes = choice & 32 ? 512 : 1 << 20, .uncounted_up_bytes = choice & 32 ? 2048 : 1 << 20,
+        .uncounted_down_samples = choice & 32 ? 1024 : 1 << 20};
     session->model = (struct model){
         .legs = session->legs, .uplink = relay_uplink_new(encoding, in_hz, 24000, &error),
         .downlink = relay_downlink_new(encoding, out_hz, 24000, &error), .rate_hz = session->ends.rate_hz,
         .sample_bytes = session->ends.sample_bytes, .longest_delta_samples = session->ends.longest_delta_samples,
-        .longest_up_bytes = session->ends.longest_up_bytes, .uncounted_up_bytes = session->ends.uncounted_up_bytes};
+        .longest_up_bytes = session->ends.longest_up_bytes, .uncounted_up_bytes = session->ends.uncounted_up_bytes,
+        .uncounted_down_samples = session->ends.uncounted_down_samples};
     session->way = relay_way_new(pump, &session->ends);
     MUST(session->way);
 }

@@ -42,7 +42,8 @@ struct model {
     struct leg *legs; /* two */
     relay_uplink *uplink;
     relay_downlink *downlink;
-    uint32_t rate_hz, sample_bytes, longest_delta_samples, longest_up_bytes, uncounted_up_bytes;
+    uint32_t rate_hz, sample_bytes, longest_delta_samples, longest_up_bytes, uncounted_up_bytes,
+        uncounted_down_samples;
     int has_tls;
     relay_way_item item;
     relay_way_counts counts;
@@ -163,6 +164,7 @@ static int judge(const struct model *model, int leg, size_t n) {
         return STAYS;
     if (leg == BROWSER && head.payload_bytes > model->longest_up_bytes) return STAYS;
     if (leg == BROWSER && model->counts.up_bytes >= model->uncounted_up_bytes) return STAYS;
+    if (leg == UPSTREAM && model->counts.down_samples >= model->uncounted_down_samples) return STAYS;
     if (n < head.bytes) return head.bytes <= LONGEST_PART ? PART : STAYS;
     const int verdict = leg == UPSTREAM ? judge_delta(model, &head)
                         : head.first == 0x82 ? judge_samples(model, &head)

@@ -64,6 +64,7 @@ static inline struct road begin(int in_hz, int encoding, int out_hz, int has_tls
         .longest_delta_samples = 2400,
         .longest_up_bytes = 65536,
         .uncounted_up_bytes = 1 << 20,
+        .uncounted_down_samples = 1 << 20,
     });
 }
 

@@ -8,7 +8,8 @@ static char frame[1 << 18], heard[1 << 18];
 
 static struct road begin_json(int has_tls) {
     return begin_with((relay_way_ends){
-        .token = 7, .is_json = 1, .has_tls = has_tls, .longest_up_bytes = 65536, .uncounted_up_bytes = 1 << 20});
+        .token = 7, .is_json = 1, .has_tls = has_tls, .longest_up_bytes = 65536, .uncounted_up_bytes = 1 << 20,
+        .uncounted_down_samples = 1 << 20});
 }
 
 static size_t plain(const char *text, char *out) {
@@ -113,6 +114,20 @@ static void what_may_hold_a_secret_or_is_another_item_stays(void) {
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) stays(other[i], 1, frame, plain(other[i], frame));
 }
 
+static void what_may_go_down_uncounted_has_a_bound(void) {
+    struct road road = begin_with((relay_way_ends){.token = 7, .is_json = 1, .uncounted_down_samples = 6});
+    const relay_way_item item = spoken(0);
+    const size_t n = plain(DELTA, frame);
+    for (int i = 0; i < 3; i++) say(&road, 1, frame, n);
+    arrive(road.near[1], 3 * n);
+    CHECK(relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_CAREFUL, "the third");
+    relay_way_shut(road.way, &road.counts);
+    CHECK(road.counts.down_samples == 6, "%d", (int)road.counts.down_samples);
+    CHECK(relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_NONE, "counted, it passes");
+    CHECK(hear_all(&road, 0, heard, 3 * n) == 0, "all of it");
+    end(&road);
+}
+
 static void the_longest_frame_that_passes_fits_into_a_rest(void) {
     static char text[1 << 17], pcm[1 << 16];
     const size_t before = (size_t)sprintf(text, "%.*s", (int)strlen(DELTA) - 10, DELTA);
@@ -153,6 +168,7 @@ int main(void) {
     relay_init(RELAY_SIMD_AVX2);
     an_append_is_written_anew(), what_is_no_plain_append_stays();
     a_delta_goes_on_as_it_came(), what_may_hold_a_secret_or_is_another_item_stays();
+    what_may_go_down_uncounted_has_a_bound();
     the_longest_frame_that_passes_fits_into_a_rest(), with_tls_both_go_through_whoever_has_the_keys();
     return report("way_json");
 }

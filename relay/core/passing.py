@@ -11,7 +11,7 @@ NOTE_EVERY_S = 0.25
 (vitals.py). Its limits on time are as exact."""
 
 MAX_UNCOUNTED_S = 1.0
-"""Audio from the browser that may pass before the session has taken note of it, for a limit on audio is as exact. Who
+"""Audio, of either side, that may pass before the session has taken note of it, for a limit on audio is as exact. Who
 talks at the pace of a clock sends a quarter of it between two notes, and who floods does not get far."""
 
 

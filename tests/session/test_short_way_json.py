@@ -10,6 +10,9 @@ import pytest
 import trio
 
 from relay.config import Config, Secret
+from relay.core.client_audio import CLIENT_RATE_HZ
+from relay.core.passing import Passed
+from tests.peers import TEXT, frame
 from tests.session.rig import delta_event
 from tests.session.road import RESPONSE, Road, open_road
 
@@ -118,3 +121,21 @@ async def test_nothing_passes_unread_that_could_hold_a_secret(key: str, passes: 
         heard = [json.loads(text)["event_id"] for text in await hear_deltas(road, 12)]
         assert heard == [*["event_1"] * 10, "[hidden]", "event_2"]
     assert (road.short["down"] > 0) is passes
+
+
+async def test_an_upstream_that_floods_with_audio_does_not_get_far_uncounted() -> None:
+    async with open_road(json_client=True) as road, trio.open_nursery() as nursery:
+        counted: list[int] = []
+        take_note = road.session.passed
+
+        def passed(counts: Passed) -> None:
+            counted.append(counts.down_samples)
+            take_note(counts)
+
+        road.session.passed = passed  # type: ignore[method-assign, assignment]
+        await road.upstream.send_json(RESPONSE)
+        text = json.dumps(delta_event("item_1", 20)).encode()
+        nursery.start_soon(road.upstream.stream.send_all, frame(TEXT, text) * 300)
+        await hear_deltas(road, 300)
+    assert sum(counted) > 5 * CLIENT_RATE_HZ // 2
+    assert max(counted) <= CLIENT_RATE_HZ
