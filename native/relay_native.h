@@ -300,6 +300,7 @@ typedef struct {
     uint64_t sent_samples;              /* of the item that is being spoken, to the browser, in all */
     uint64_t played_samples;            /* of it, as reported; 0: nothing was reported */
     int64_t heard_in_ns;                /* until the browser has played all; may be negative */
+    uint32_t stalled;                   /* bit 1 << leg: part of a frame has lain in its socket since the last time */
 } relay_way_counts;
 
 /* CLOCK_MONOTONIC. */

@@ -19,6 +19,11 @@
 
 #define FRAMES 64 /* from one socket before others have their turn */
 
+/* A part of a frame is left in its socket until the rest has come. Behind so much else it is not: it may be the end of a
+ * segment of 64 KiB, which the kernel keeps whole, and counts whole, until the last byte of it is read. The peer's window
+ * can be shut by that, and then the rest never comes. */
+#define BACKLOG_BYTES 16384
+
 /* What may pass of `n` bytes passes, up to *passed: at most *frames_left. */
 static int take_frames(relay_way *way, int leg, char *at, size_t n, size_t *passed, size_t *frames_left) {
     int outcome = FRAME_PASSED;
@@ -32,6 +37,13 @@ static int take_frames(relay_way *way, int leg, char *at, size_t n, size_t *pass
     return outcome;
 }
 
+/* Whether a part of a frame, which is all that is left in the socket, has to be read for the rest to come. */
+static int note_part(struct way_leg *leg, size_t passed, int is_part) {
+    leg->backlog = is_part ? leg->backlog + passed : 0;
+    leg->part = !is_part ? 0 : leg->part && !passed ? leg->part : 1;
+    return leg->backlog > BACKLOG_BYTES;
+}
+
 /* The same with what lies in the socket. The end behind it has been announced with it, and is not announced again. */
 static int look(relay_way *way, int leg, int *is_drained) {
     const int fd = way->legs[leg].fd;
@@ -42,8 +54,9 @@ static int look(relay_way *way, int leg, int *is_drained) {
     const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);
     way->is_done = *is_drained && passed == (size_t)n && !way->legs[leg].has_ended;
     if (passed) recv(fd, way->pump->in, passed, MSG_TRUNC | MSG_DONTWAIT); /* TCP drops them: nothing is written */
+    const int is_stopped = note_part(&way->legs[leg], passed, passed < (size_t)n);
     const int is_all = outcome == FRAME_NOT_WHOLE || (outcome == FRAME_PASSED && passed == (size_t)n);
-    return is_all && *is_drained && way->legs[leg].has_ended ? FRAME_NOT_MINE : outcome;
+    return is_all && *is_drained && (way->legs[leg].has_ended || is_stopped) ? FRAME_NOT_MINE : outcome;
 }
 
 /* ---- news ---- */
@@ -125,8 +138,16 @@ void relay_way_shut(relay_way *way, relay_way_counts *counts) {
     relay_way_count(way, counts);
 }
 
+/* Notes that a part of a frame is still there; returns whether it was at the last count. */
+static uint32_t is_stalled(struct way_leg *leg) {
+    const int was_there = leg->state == WAY_OPEN && leg->part == 2;
+    if (leg->part) leg->part = 2;
+    return (uint32_t)was_there;
+}
+
 void relay_way_count(relay_way *way, relay_way_counts *counts) {
     *counts = way->counts;
+    counts->stalled = is_stalled(&way->legs[RELAY_WAY_BROWSER]) | is_stalled(&way->legs[RELAY_WAY_UPSTREAM]) << 1;
     counts->sent_samples = way->item.sent_samples;
     counts->heard_in_ns = way->heard_at_ns - relay_now_ns();
     memset(&way->counts, 0, sizeof way->counts);

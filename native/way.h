@@ -13,7 +13,10 @@
 enum { WAY_SHUT, WAY_WATCHED, WAY_OPEN };
 
 struct way_leg {
-    int fd, state, has_ended; /* nothing comes any more, but what has come may still be in the socket */
+    int fd, state;
+    int has_ended;  /* nothing comes any more, but what has come may still be in the socket */
+    int part;       /* of a frame lies in the socket: 1 since the last count, 2 since before, 0 not */
+    size_t backlog; /* bytes that have passed since the socket was last empty */
 };
 
 struct relay_way {

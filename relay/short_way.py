@@ -130,9 +130,17 @@ class ShortWay:
             return
         try:
             lib.relay_way_count(self._handle, self._counts)
+            stalled = self._counts.stalled
             self._tell()
+            self._read_parts(stalled)
         except Exception as error:
             self._owner.broken(error)
+
+    def _read_parts(self, stalled: int) -> None:
+        """Let the readers take what part of a frame has waited for the rest: it may be what keeps the rest away."""
+        for leg, stream in enumerate(self._streams):
+            if stalled >> leg & 1:
+                stream.wake()
 
     def hear(self, leg: int, news: int) -> bool:
         """Take what the C side has to say, for the pump; return whether a task may have been woken."""

@@ -847,6 +847,7 @@ static void _cffi_checkfld_typedef_relay_way_counts(relay_way_counts *p)
   (void)((p->sent_samples) | 0);  /* check that 'relay_way_counts.sent_samples' is an integer */
   (void)((p->played_samples) | 0);  /* check that 'relay_way_counts.played_samples' is an integer */
   (void)((p->heard_in_ns) | 0);  /* check that 'relay_way_counts.heard_in_ns' is an integer */
+  (void)((p->stalled) | 0);  /* check that 'relay_way_counts.stalled' is an integer */
 }
 struct _cffi_align_typedef_relay_way_counts { char x; relay_way_counts y; };
 
@@ -4196,6 +4197,9 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "heard_in_ns", offsetof(relay_way_counts, heard_in_ns),
                    sizeof(((relay_way_counts *)0)->heard_in_ns),
                    _CFFI_OP(_CFFI_OP_NOOP, 20) },
+  { "stalled", offsetof(relay_way_counts, stalled),
+               sizeof(((relay_way_counts *)0)->stalled),
+               _CFFI_OP(_CFFI_OP_NOOP, 99) },
   { "token", offsetof(relay_way_ends, token),
              sizeof(((relay_way_ends *)0)->token),
              _CFFI_OP(_CFFI_OP_NOOP, 100) },
@@ -4268,13 +4272,13 @@ static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
   { "$relay_delta", 223, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 8 },
   { "$relay_way_counts", 228, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 8, 7 },
+    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 8, 8 },
   { "$relay_way_ends", 229, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 15, 13 },
+    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 16, 13 },
   { "$relay_way_item", 230, 0,
-    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 28, 7 },
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 29, 7 },
   { "$relay_ws", 231, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 35, 2 },
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 36, 2 },
   { "relay_downlink", 224, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
   { "relay_pump", 225, _CFFI_F_OPAQUE,

@@ -24,6 +24,7 @@ enum { NOTHING, PART, PASSES, STAYS, EITHER };
 
 #define SAID_BYTES 98304
 #define OWED_BYTES (1 << 20)
+#define BEHIND_MUCH 16384 /* passed in all: from there on, a part may be read */
 #define LONGEST_PART 32768
 #define LEAD_NS 1000000000000 /* so long that only an item that is opened far ahead is not due */
 

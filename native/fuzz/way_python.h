@@ -73,7 +73,8 @@ static void take_careful(struct session *session, int leg) {
     else {
         const int next = judge(&session->model, leg, there);
         MUST(from->state == OPEN);
-        MUST(next == STAYS || next == EITHER || (from->has_ended && !is_cipher && next != PASSES));
+        const int is_behind_much = next == PART && !is_cipher && from->at > BEHIND_MUCH;
+        MUST(next == STAYS || next == EITHER || is_behind_much || (from->has_ended && !is_cipher && next != PASSES));
     }
     from->state = SHUT;
 }

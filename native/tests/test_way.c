@@ -71,6 +71,45 @@ static void a_flood_has_its_turn_and_no_more(void) {
     end(&road);
 }
 
+/* ... so it is for Python, who reads it: the kernel may keep a whole segment for the sake of its end, and with it the
+ * peer's window shut. */
+static void a_part_behind_much_else_is_not_waited_for(void) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+    const size_t n = masked(RELAY_WS_OP_BINARY, sound, 960, frame);
+    enum { COUNT = 20 };
+    for (int i = 1; i <= COUNT; i++) memcpy(frame + (size_t)i * n, frame, n);
+    say(&road, 0, frame, COUNT * n + n / 2);
+    arrive(road.near[0], COUNT * n + n / 2);
+    CHECK(relay_way_open_up(road.way) == RELAY_NEWS_CAREFUL, "a part");
+    relay_way_shut(road.way, &road.counts);
+    CHECK(road.counts.up_events == COUNT, "%d", (int)road.counts.up_events);
+    CHECK(recv(road.near[0], heard, sizeof heard, MSG_DONTWAIT) == (ssize_t)(n / 2), "left");
+    end(&road);
+}
+
+static void a_part_that_stays_is_told_when_it_is_counted_again(void) {
+    for (int leg = 0; leg < 2; leg++) {
+        struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+        const relay_way_item item = spoken(1);
+        const size_t n = leg ? delta("i", 480, frame) : masked(RELAY_WS_OP_BINARY, sound, 960, frame);
+        say(&road, leg, frame, n / 2);
+        arrive(road.near[leg], n / 2);
+        CHECK(relay_way_open_up(road.way) + relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_NONE, "a part");
+        relay_way_count(road.way, &road.counts);
+        CHECK(road.counts.stalled == 0, "leg %d: new", leg);
+        relay_way_count(road.way, &road.counts);
+        CHECK(road.counts.stalled == 1u << leg, "leg %d: %u", leg, road.counts.stalled);
+        say(&road, leg, frame + n / 2, n - n / 2);
+        arrive(road.near[leg], n);
+        uint64_t token;
+        int from, news;
+        CHECK(relay_pump_next(road.pump, 0, &token, &from, &news) == RELAY_PUMP_TIME, "whole");
+        relay_way_count(road.way, &road.counts);
+        CHECK(road.counts.stalled == 0 && road.counts.up_events + road.counts.down_events == 1, "leg %d: passed", leg);
+        end(&road);
+    }
+}
+
 /* What is not mine stays in its socket, whole, and says so once. */
 static void not_mine_up(const char *what, const char *bytes, size_t n) {
     struct road road = begin(48000, RELAY_F32LE, 48000, 0);
@@ -403,6 +442,7 @@ static void what_may_go_up_has_bounds(void) {
 int main(void) {
     relay_init(RELAY_SIMD_AVX2);
     samples_pass(), a_frame_across_the_end_of_a_look_passes(), a_flood_has_its_turn_and_no_more();
+    a_part_behind_much_else_is_not_waited_for(), a_part_that_stays_is_told_when_it_is_counted_again();
     what_is_not_mine_stays();
     an_end_is_told_wherever_it_comes();
     a_delta_passes_when_it_is_due(), a_delta_that_may_not_pass_waits(), reports_are_kept();

@@ -139,3 +139,21 @@ async def test_an_upstream_that_floods_with_audio_does_not_get_far_uncounted() -
         await hear_deltas(road, 300)
     assert sum(counted) > 5 * CLIENT_RATE_HZ // 2
     assert max(counted) <= CLIENT_RATE_HZ
+
+
+async def test_a_part_of_a_delta_that_waits_for_its_rest_is_read_in_the_end() -> None:
+    async with open_road(json_client=True) as road:
+        await road.upstream.send_json(RESPONSE)
+        await road.upstream.send_json(delta_event("item_1", 20))
+        await hear_deltas(road, 1)
+        whole = frame(TEXT, json.dumps(delta_event("item_1", 20)).encode())
+        await road.upstream.stream.send_all(whole[:700])
+        near = road.session._upstream
+        assert near is not None
+        for _ in range(500):
+            await trio.sleep(0.01)
+            if not near.socket.is_between_messages:
+                break
+        assert not near.socket.is_between_messages, "it lies in the kernel, unread"
+        await road.upstream.stream.send_all(whole[700:])
+        await hear_deltas(road, 1)
