@@ -41,7 +41,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
 )
-DEADLINE_S = 10.0
+DEADLINE_S = 25.0
 DESK: ViewportSize = {"width": 1200, "height": 900}
 
 
