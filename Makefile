@@ -49,6 +49,7 @@ bench: $(VENV)/.develop ## compare the audio path and the whole relay with other
 	@$(BIN)/python -m benchmarks.breakdown --record
 	@$(BIN)/python -m benchmarks.scale --record
 	@$(BIN)/python -m benchmarks.faults --record
+	@$(BIN)/python -m benchmarks.document
 
 attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure what abuse costs it: half an hour and more
 	@$(BIN)/python -m tests.attacks.fuzz --inputs $(or $(N),2000000)

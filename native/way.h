@@ -32,8 +32,8 @@ struct relay_way {
     int rest_leg;
 };
 
-/* Its buffers are shared by all its ways, for only one of them works at a time, and a rest is taken at once: 24 KiB in
- * each way would be a quarter of what a session costs. */
+/* Its buffers are shared by all its ways, for only one of them works at a time, and a rest is taken at once: 48 KiB in
+ * each way would be nearly as much again as a session costs. */
 struct relay_pump {
     int epoll, bell, next, count, loop_is_ready, is_last_wait;
     uint64_t events[PUMP_EVENTS]; /* a way's address, and bits (pump.c); 0 if it was freed meanwhile */

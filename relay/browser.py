@@ -141,6 +141,7 @@ def browser_limits(config: Config) -> wire.WireLimits:
 
 
 def _fault(error: wire.WireError) -> BrowserError:
+    """Say whose fault it was. No context manager: its generator would stand in every session that waits."""
     match error:
         case wire.Closed():
             return BrowserGone(detail=f"{error.code} {error.reason}")

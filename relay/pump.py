@@ -20,7 +20,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 import trio
 
@@ -32,7 +32,6 @@ log = get_logger(__name__)
 BEAT_S: Final = 0.05
 """How often accounts are brought up to date: those of all sessions whose turn it is, with one turn of the loop."""
 
-READ_BYTES: Final = 65_536
 FDINFO: Final = Path("/proc/self/fdinfo")
 
 
@@ -58,7 +57,6 @@ class Pump(trio.abc.Instrument):
         if not handle:
             raise MemoryError("no memory, or no file descriptors, for the audio of sessions")
         self.handle = ffi.gc(handle, lib.relay_pump_free)
-        self.room: Any = ffi.new("char[]", READ_BYTES)
         self._fdinfo = fdinfo
         self._bell: int = lib.relay_pump_bell(handle)
         self._found = ffi.new("uint64_t *"), ffi.new("int *"), ffi.new("int *")

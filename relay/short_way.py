@@ -18,10 +18,11 @@ from typing import Any, Final, Protocol, cast
 import trio
 
 from relay import wire
+from relay._buffer import shared_buffer
 from relay._native import ffi, lib
 from relay.core.passing import MAX_UNCOUNTED_S, AudioPath, EventPath, Passed, SpokenItem
 from relay.core.playout import FRAME_MS
-from relay.pump import READ_BYTES, Pump
+from relay.pump import Pump
 from relay.way_stream import TlsWayStream, WayStream
 
 BROWSER: Final[int] = lib.RELAY_WAY_BROWSER
@@ -74,6 +75,7 @@ class ShortWay:
         self._owner = owner
         self._streams = streams
         self._path = path
+        self._buffer = shared_buffer()
         self._counts = ffi.new("relay_way_counts *")
         upstream = streams[UPSTREAM]
         self._tls = upstream if isinstance(upstream, TlsWayStream) else None
@@ -156,9 +158,10 @@ class ShortWay:
 
     def receive(self) -> bytes | None:
         """What is in the upstream's socket: b"" at its end, None if there is nothing."""
-        room = self._pump.room
-        n = lib.relay_way_receive(self._handle, room, READ_BYTES, self._is_drained) if self._handle else -1
-        return None if n < 0 else bytes(ffi.buffer(room, n))
+        if not self._handle:
+            return None
+        n = lib.relay_way_receive(self._handle, self._buffer.chars, self._buffer.room, self._is_drained)
+        return None if n < 0 else bytes(self._buffer.bytes[:n])
 
     @property
     def is_drained(self) -> bool:
@@ -220,10 +223,10 @@ class ShortWay:
         self._owner.passed(self._passed())
 
     def _take_rest(self, leg: int) -> bytes:
-        n = lib.relay_way_rest(self._handle, leg, self._pump.room, READ_BYTES)
+        n = lib.relay_way_rest(self._handle, leg, self._buffer.chars, self._buffer.room)
         if n < 0:
             raise RuntimeError("what was left of a frame is lost")
-        return bytes(ffi.buffer(self._pump.room, n))
+        return bytes(self._buffer.bytes[:n])
 
     def _passed(self) -> Passed:
         counts, path = self._counts, self._path

@@ -201,6 +201,7 @@ class UpstreamLeg:
             self._last_error = event.error
 
     def _fault(self, error: wire.WireError) -> UpstreamError:
+        """Say whose fault it was. No context manager: its generator would stand in every session that waits."""
         match error:
             case wire.Closed():
                 return self._closed(error)

@@ -34,7 +34,7 @@ ALLOWED = {
     "wakeup": set(),
     "way_stream": {"_native", "tls_stream", "wakeup"},
     "pump": {"_native", "log"},
-    "short_way": {"_native", "wire", "core", "pump", "way_stream"},
+    "short_way": {"_buffer", "_native", "wire", "core", "pump", "way_stream"},
     "tls": LEAVES,
     "admission": LEAVES,
     "browser": LEAVES | {"wakeup", "wire", "core"},
