@@ -26,10 +26,7 @@ def urgent() -> Iterator[None]:
 
     A time slice of somebody else is 3 ms of delay. With autogroups (sched(7)) it is the session's urgency that counts.
     """
-    try:
-        nice = int(AUTOGROUP.read_text().split()[-1])
-    except OSError:
-        nice = None
+    nice = nice_of_autogroup()
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, URGENCY)
     with suppress(OSError):
@@ -40,6 +37,19 @@ def urgent() -> Iterator[None]:
         if nice is not None:
             with suppress(OSError):
                 AUTOGROUP.write_text(str(nice))
+
+
+def nice_of_autogroup(file: Path = AUTOGROUP) -> int | None:
+    """How nice this session is to others, or None where it has no autogroup.
+
+    The file is missing from a kernel without autogroups, and empty in a session that was there before they were
+    switched on or that a container was started in.
+    """
+    try:
+        words = file.read_text().split()
+    except OSError:
+        return None
+    return int(words[-1]) if words else None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.awake import nice_of_autogroup
 from benchmarks.bars import CASES, Bar, judge
 from benchmarks.load import Result
 from benchmarks.measuring import Cost, largest, middle, ratio
@@ -119,3 +120,11 @@ def test_a_table_reads_the_same_in_a_terminal_and_in_markdown() -> None:
     assert markdown(table.rows) == "|  | CPU us | lost |\n|---|--:|--:|\n| relay | 51.2 | 0 |"
     with pytest.raises(ValueError, match="does not fit"):
         table.add("relay", "51.2")
+
+
+@pytest.mark.parametrize(("text", "nice"), [("/autogroup-2964 nice -10\n", -10), ("", None), (None, None)])
+def test_a_session_without_an_autogroup_can_be_measured(tmp_path: Path, text: str | None, nice: int | None) -> None:
+    file = tmp_path / "autogroup"
+    if text is not None:
+        file.write_text(text)
+    assert nice_of_autogroup(file) == nice
