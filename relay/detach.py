@@ -38,6 +38,9 @@ STATE_KEY = "relay.connection"
 CLOSE_S = 1.0
 """For a goodbye in TLS that the peer does not take."""
 
+READ_BYTES = 4_096
+"""Of a request at a time. Hypercorn would have 64 KiB, which are allocated whether they come or not (tcp.py)."""
+
 Heir = Callable[[trio.abc.Stream], Awaitable[None]]
 """What goes on with a connection: it owns the stream, and closes it."""
 
@@ -125,7 +128,7 @@ class DetachableStream(trio.abc.Stream):
         """Read for Hypercorn; after `hold`, wait for `release` and report the end."""
         while not self._held:
             with trio.CancelScope() as self._reading:
-                return bytes(await self._stream.receive_some(max_bytes))
+                return bytes(await self._stream.receive_some(min(max_bytes or READ_BYTES, READ_BYTES)))
         await self._released.wait()
         return b""
 

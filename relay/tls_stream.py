@@ -16,7 +16,8 @@ from typing import Final
 
 import trio
 
-READ_BYTES: Final = 65_536
+from relay import tcp
+
 RECORD_BYTES: Final = 16_384  # the most that one record holds
 
 
@@ -86,8 +87,8 @@ class TlsStream(trio.abc.Stream):
         if self._has_ended:
             await trio.lowlevel.checkpoint()
         while not self._has_ended:
-            data = await self._stream.receive_some(READ_BYTES)
-            plain = self.decrypt(bytes(data))
+            data = await tcp.receive_some(self._stream)
+            plain = self.decrypt(data)
             if plain or not data:
                 return plain
         if self._error is not None:
@@ -112,7 +113,7 @@ class TlsStream(trio.abc.Stream):
             await self._stream.send_all(data)
 
     async def _fetch(self) -> None:
-        data = await self._stream.receive_some(READ_BYTES)
+        data = await tcp.receive_some(self._stream)
         if data:
             self._incoming.write(data)
         else:

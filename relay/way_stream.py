@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from relay import tcp
 from relay._native import lib
 from relay.tls_stream import TlsStream
 from relay.wakeup import Wakeup
@@ -157,7 +158,7 @@ class WayStream(trio.abc.HalfCloseableStream):
         return way.next_bytes(self._leg)
 
     async def _read(self, max_bytes: int | None) -> bytes:
-        return bytes(await self._tcp.receive_some(max_bytes))
+        return await tcp.receive_some(self._tcp, max_bytes)
 
     def _written(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
         """What goes into the socket for `data`."""
