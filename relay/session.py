@@ -356,6 +356,7 @@ class Session:
     def _close_short_way(self) -> None:
         if self._short_way is not None:
             self._short_way.close()
+            self._short_way = None  # it knows this session: a circle
 
     # Deadlines
 

@@ -117,8 +117,8 @@ class WayStream(trio.abc.HalfCloseableStream):
             self._above.heard()
 
     def leave(self) -> None:
-        """There is no way any more; the reader goes on by itself."""
-        self._way = None
+        """There is no way any more; the reader goes on by itself, and nothing is left that goes round in a circle."""
+        self._way = self._above = None
         self._news.ring()
 
     def wake(self) -> None:

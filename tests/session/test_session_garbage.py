@@ -13,8 +13,13 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from trio.testing import MockClock
 
+from relay import wire
 from relay.errors import BrowserTooBig, RelayError, UpstreamClosed, let_go
+from relay.session import Session
+from relay.short_way import ShortWay
+from relay.way_stream import WayStream
 from tests.session.rig import Rig, open_rig
+from tests.session.road import open_road
 
 
 @pytest.fixture
@@ -67,6 +72,18 @@ async def test_a_session_that_has_ended_leaves_nothing_to_the_garbage_collector(
         session = weakref.ref(rig.session)
         del rig.session
         assert session() is None
+
+
+@pytest.mark.parametrize("json_client", [False, True])
+async def test_a_session_that_took_the_short_way_leaves_nothing_to_the_garbage_collector(
+    no_collector: None, json_client: bool
+) -> None:
+    async with open_road(json_client=json_client) as road:
+        await road.upstream.hang_up()
+        await road.ended.wait()
+    del road
+    kinds = (Session, ShortWay, WayStream, wire.WebSocket)
+    assert [left for left in gc.get_objects() if isinstance(left, kinds)] == []
 
 
 def test_an_error_that_is_let_go_remembers_neither_where_it_was_raised_nor_what_led_to_it() -> None:
