@@ -118,7 +118,7 @@ async def open_road(
         _count(road[0])
         yield road[0]
         nursery.cancel_scope.cancel()
-        del session.passed  # type: ignore[attr-defined]  # _count made it part of a circle
+    del session.passed  # _count made it part of a circle
     assert pump.count == 0
     assert native_info().live_handles <= handles  # fewer if the garbage of an earlier test went meanwhile
 
