@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import hmac
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ log = get_logger(__name__)
 PATH = "/v1/realtime/client_secrets"
 WRONG_TOKENS_PER_MINUTE = 10
 MOST_ADDRESSES = 1_024
+SPREAD_S = 10
+"""How far apart those are who are told to come back when the minute is over."""
 
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
@@ -140,8 +143,9 @@ class TicketOffice:
         if hmac.compare_digest(token.encode(errors="replace"), right.reveal().encode()):
             return
         if self._wrong.count(peer, now_s):
-            wait = {"Retry-After": str(60 - int(now_s) % 60)}
-            raise ApiError(429, "Too many wrong tokens from this address.", "rate_limit_exceeded", headers=wait)
+            wait_s = 60 - int(now_s) % 60 + random.randrange(SPREAD_S)
+            message, headers = "Too many wrong tokens from this address.", {"Retry-After": str(wait_s)}
+            raise ApiError(429, message, "rate_limit_exceeded", headers=headers)
         log.warning("ticket.wrong_token", peer=peer)
         message = "This needs relay's server token: Authorization: Bearer RELAY_SERVER_TOKEN."
         raise ApiError(401, message, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
