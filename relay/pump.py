@@ -64,6 +64,7 @@ class Pump(trio.abc.Instrument):
         self._names = 0
         self._beats = 0
         self._beat_due_s = 0.0
+        self._fault: Exception | None = None
 
     @property
     def count(self) -> int:
@@ -81,7 +82,7 @@ class Pump(trio.abc.Instrument):
         self._passengers.pop(name, None)
 
     async def run(self) -> NoReturn:
-        """Serve them for ever."""
+        """Serve them for ever. Raises what goes wrong."""
         loop_fd = await _loop_fd(self._bell, self._fdinfo)
         if loop_fd is not None and lib.relay_pump_wait_for(self.handle, loop_fd) == 0:
             await self._run_between_turns()
@@ -94,6 +95,8 @@ class Pump(trio.abc.Instrument):
             while True:
                 await trio.lowlevel.wait_readable(self._bell)
                 os.eventfd_read(self._bell)
+                if self._fault is not None:
+                    raise self._fault
         finally:
             trio.lowlevel.remove_instrument(self)
 
@@ -104,7 +107,11 @@ class Pump(trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         """Serve frames until Trio has something to do, at the latest in `timeout` seconds."""
-        if self._passengers and self._serve(timeout) and timeout > 0:
+        try:
+            must_look = self._passengers and self._serve(timeout) and timeout > 0
+        except Exception as error:  # Trio would go on without this instrument, and nobody would pass on any audio
+            self._fault, must_look = error, True
+        if must_look:
             os.eventfd_write(self._bell, 1)
 
     def _serve(self, wait_s: float) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 import trio
 
+from relay.pump import Pump
 from tests.session.road import RESPONSE, Road, open_road, voice
 
 SOON_S = 2.0
@@ -40,6 +42,25 @@ async def test_a_thread_that_has_done_its_work_is_heard_while_the_pump_waits() -
         with trio.fail_after(SOON_S):
             await done.wait()
         timer.join()
+
+
+class Faulty:
+    """A passenger that breaks the rule."""
+
+    note_every_s = 0.05
+
+    def hear(self, leg: int, news: int) -> bool:
+        return False
+
+    def collect(self) -> None:
+        raise RuntimeError("faulty")
+
+
+async def test_a_fault_ends_the_pump_aloud_instead_of_all_audio_in_silence() -> None:
+    pump = Pump()
+    pump.enter(Faulty())
+    with trio.fail_after(SOON_S), pytest.raises(RuntimeError, match="faulty"):
+        await pump.run()
 
 
 async def test_frames_pass_in_turns_of_the_loop_where_proc_says_nothing(tmp_path: Path) -> None:
