@@ -6,6 +6,7 @@ stands for what was measured on. Everything between is written anew from results
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Mapping
@@ -46,4 +47,5 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     DOCUMENT.write_text(filled(DOCUMENT.read_text()))

@@ -1,18 +1,20 @@
 """Measure what docs/reliability.md says about memory and time, on real processes:
 
-    python -m tests.attacks.figures
+    python -m tests.attacks.figures                # all of it
+    python -m tests.attacks.figures idle restart   # some of it
 
 Each line is one figure. The upstream is in this process; memory is that of relay's process in RAM (VmRSS).
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -172,11 +174,24 @@ async def _restart() -> float:
                         return time.monotonic() - began_s
 
 
-async def main() -> None:
-    """Measure everything."""
-    for figure in (idle, oversize, terminate, restart):
-        await figure()
+FIGURES = {figure.__name__: figure for figure in (idle, oversize, terminate, restart)}
+
+
+async def measure(names: Sequence[str]) -> None:
+    """Measure these, one after the other."""
+    for name in names:
+        await FIGURES[name]()
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"one of {', '.join(FIGURES)}; by itself all")
+    args = parser.parse_args()
+    if unknown := set(args.figures) - FIGURES.keys():
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    trio.run(measure, args.figures or list(FIGURES))
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    main()
