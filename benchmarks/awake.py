@@ -42,8 +42,8 @@ def urgent() -> Iterator[None]:
 def nice_of_autogroup(file: Path = AUTOGROUP) -> int | None:
     """How nice this session is to others, or None where it has no autogroup.
 
-    The file is missing from a kernel without autogroups, and empty in a session that was there before they were
-    switched on or that a container was started in.
+    The file is missing from a kernel without autogroups, and empty where nobody has begun a session (setsid(2)), as in
+    some containers.
     """
     try:
         words = file.read_text().split()

@@ -1,7 +1,7 @@
-"""Memory for what C writes and Python takes: one piece for each thread, whoever calls.
+"""Memory for what C or the kernel writes and Python takes: one piece for each thread, whoever calls.
 
-A call into C fills it and the caller copies out what was written, before anything else runs in that thread. So nothing
-in it outlives a call, and a thousand connections need no more of it than one; a piece for each was a quarter of what a
+A call fills it and the caller copies out what was written, before anything else runs in that thread. So nothing in it
+outlives a call, and a thousand connections need no more of it than one; a piece for each was a quarter of what a
 session costs. C works without the GIL, so what has a thread's piece is used by that thread alone.
 """
 

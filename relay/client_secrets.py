@@ -36,7 +36,7 @@ PATH = "/v1/realtime/client_secrets"
 WRONG_TOKENS_PER_MINUTE = 10
 MOST_ADDRESSES = 1_024
 SPREAD_S = 10
-"""How far apart those are who are told to come back when the minute is over."""
+"""Whoever is told to come back after the minute is told a time of its own within this."""
 
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")

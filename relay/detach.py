@@ -34,12 +34,12 @@ from typing import Protocol, Self
 
 import trio
 
+from relay import tcp
+from relay.tcp import TcpStream
+
 STATE_KEY = "relay.connection"
 CLOSE_S = 1.0
 """For a goodbye in TLS that the peer does not take."""
-
-READ_BYTES = 4_096
-"""Of a request at a time. Hypercorn would have 64 KiB, which are allocated whether they come or not (tcp.py)."""
 
 Heir = Callable[[trio.abc.Stream], Awaitable[None]]
 """What goes on with a connection: it owns the stream, and closes it."""
@@ -55,7 +55,7 @@ class Turns(Protocol):
         """Ours; or a session has it."""
 
 
-def peer_of(stream: trio.SocketStream) -> str:
+def peer_of(stream: trio.SocketStream | TcpStream) -> str:
     """Return the other side's IP address, or "" if it is gone."""
     try:
         return str(stream.socket.getpeername()[0])
@@ -67,7 +67,7 @@ class DetachableStream(trio.abc.Stream):
     """A connection, on loan to Hypercorn until it is detached: plain TCP here. A context that ends what it keeps."""
 
     def __init__(
-        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], place: Turns, *, send_deadline_s: float
+        self, stream: trio.SocketStream | trio.SSLStream[TcpStream], place: Turns, *, send_deadline_s: float
     ) -> None:
         self.place = place
         self._stream = stream
@@ -128,9 +128,14 @@ class DetachableStream(trio.abc.Stream):
         """Read for Hypercorn; after `hold`, wait for `release` and report the end."""
         while not self._held:
             with trio.CancelScope() as self._reading:
-                return bytes(await self._stream.receive_some(min(max_bytes or READ_BYTES, READ_BYTES)))
+                return await self._read(max_bytes)
         await self._released.wait()
         return b""
+
+    async def _read(self, max_bytes: int | None) -> bytes:
+        if isinstance(self._stream, trio.SSLStream):
+            return bytes(await self._stream.receive_some())  # in pieces as large as one record
+        return await tcp.receive_some(self._stream, max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write for Hypercorn, within the deadline; after `detach`, drop.
@@ -167,12 +172,12 @@ class DetachableStream(trio.abc.Stream):
 class DetachableTls(DetachableStream):
     """A connection over TLS, with what Hypercorn knows TLS by."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], place: Turns, *, send_deadline_s: float) -> None:
+    def __init__(self, stream: trio.SSLStream[TcpStream], place: Turns, *, send_deadline_s: float) -> None:
         super().__init__(stream, place, send_deadline_s=send_deadline_s)
         self._tls = stream
 
     @property
-    def transport_stream(self) -> trio.SocketStream:
+    def transport_stream(self) -> trio.SocketStream | TcpStream:
         """The TCP connection below, for its addresses."""
         return self._transport
 

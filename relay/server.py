@@ -40,6 +40,7 @@ from relay.log import get_logger
 from relay.pump import Pump
 from relay.session import Services
 from relay.target import Target, target_for
+from relay.tcp import TcpStream
 from relay.tls import HandshakeFailed, ServerTls
 from relay.watchdog import Watchdog
 
@@ -218,7 +219,7 @@ async def _secured(stream: trio.SocketStream, tls: ServerTls | None, place: Plac
     """Shake hands if there is TLS. Raises HandshakeFailed."""
     if tls is None:
         return DetachableStream(stream, place, send_deadline_s=config.send_deadline_s)
-    secured = tls.wrap(stream)
+    secured = tls.wrap(TcpStream(stream))
     await tls.handshake(secured)
     return DetachableTls(secured, place, send_deadline_s=config.send_deadline_s)
 

@@ -13,33 +13,62 @@ import os
 
 import trio
 
-from relay._buffer import SHARED_BYTES, shared_buffer
+from relay._buffer import shared_buffer
 
 
 async def receive_some(stream: trio.SocketStream, max_bytes: int | None = None) -> bytes:
-    """Read what is there, at least one byte and at most SHARED_BYTES (or `max_bytes`); b"" is the end.
+    """Read what is there, at least one byte, at most `max_bytes` and SHARED_BYTES; b"" is the end.
 
     Raises as `stream.receive_some` does: BrokenResourceError, ClosedResourceError, BusyResourceError.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    data = _read(stream, max_bytes)
-    if data is not None:
-        await trio.lowlevel.cancel_shielded_checkpoint()
-    while data is None:
-        await trio.lowlevel.wait_readable(stream.socket)
+    try:
         data = _read(stream, max_bytes)
+        if data is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while data is None:
+            await trio.lowlevel.wait_readable(stream.socket)
+            data = _read(stream, max_bytes)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise trio.ClosedResourceError("this stream was closed") from None
+        raise trio.BrokenResourceError(f"the connection broke: {error}") from error
     return data
 
 
 def _read(stream: trio.SocketStream, max_bytes: int | None) -> bytes | None:
     """Return what is there now, or None. Nothing else runs in this thread before it is copied out of the buffer."""
-    room = memoryview(shared_buffer().bytes)[: min(max_bytes or SHARED_BYTES, SHARED_BYTES)]
+    room = memoryview(shared_buffer().bytes)[:max_bytes]
     try:
         n = os.readv(stream.socket.fileno(), [room])
     except BlockingIOError:
         return None
-    except OSError as error:
-        if error.errno == errno.EBADF:
-            raise trio.ClosedResourceError("this stream was closed") from None
-        raise trio.BrokenResourceError(f"the connection broke: {error}") from error
     return bytes(room[:n])
+
+
+class TcpStream(trio.abc.Stream):
+    """A stream that is read so, for TLS on top of it (trio.SSLStream), which asks for no size."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The socket."""
+        return self._stream.socket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Read what is there."""
+        return await receive_some(self._stream, max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the socket takes more."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        await self._stream.aclose()

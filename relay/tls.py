@@ -1,7 +1,7 @@
 """TLS of relay's own server: certificate and key, checked before they serve anybody, replaced without a restart.
 
     tls = ServerTls(certificate_file, key_file)     # ConfigError names the setting that is wrong
-    secured = tls.wrap(stream)
+    secured = tls.wrap(TcpStream(stream))
     await tls.handshake(secured)                    # within HANDSHAKE_S; HandshakeFailed, and nobody is left to tell
     tls.reload()                                    # SIGHUP: for connections to come; ConfigError changes nothing
 
@@ -27,6 +27,7 @@ import trio
 
 from relay.errors import ConfigError
 from relay.log import get_logger
+from relay.tcp import TcpStream
 
 log = get_logger(__name__)
 
@@ -41,7 +42,7 @@ _BLOCK = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 _ANY_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which Python has no name for: the times are compared here, to say them."""
 
-SecureStream = trio.SSLStream[trio.SocketStream]
+SecureStream = trio.SSLStream[TcpStream]
 
 
 class HandshakeFailed(Exception):
@@ -74,7 +75,7 @@ class ServerTls:
         if left < EXPIRES_SOON:
             log.warning("tls.certificate_expires_soon", expires=expires, days=left.days)
 
-    def wrap(self, stream: trio.SocketStream) -> SecureStream:
+    def wrap(self, stream: TcpStream) -> SecureStream:
         """Put TLS on a connection that was accepted; the handshake is still to come."""
         return trio.SSLStream(stream, self._identity.context, server_side=True)
 

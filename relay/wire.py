@@ -55,6 +55,7 @@ from relay._frames import (
     WireError,
 )
 from relay._handshake import HandshakeFailed, HandshakeRefused, Offer, open_handshake
+from relay.errors import let_go
 
 __all__ = [
     "Closed",
@@ -71,7 +72,6 @@ __all__ = [
 ]
 
 ABNORMAL: Final = 1006  # RFC 6455, 7.1.5: the connection ended without a Close frame
-READ_BYTES: Final = 64 * 1024
 DRAIN_BYTES: Final = 1024 * 1024  # read and dropped after our Close; a peer that sends more is not waited for
 FRAMES_PER_CHECKPOINT: Final = 64  # a chunk holds 32,000 empty frames: let others run in between
 FORCED_CLOSE_S: Final = 1.0  # a forced close does not wait; this bounds a stream that does
@@ -242,7 +242,9 @@ class WebSocket:
 
     async def abort(self) -> None:
         """Close the stream now, without a Close frame."""
-        await self._kill(Closed(ABNORMAL, "closed on this side"))
+        error = self._fail(Closed(ABNORMAL, "closed on this side"))
+        await self._kill(error)
+        let_go(error)  # it would hold what it came through, and that this: a circle
         await trio.lowlevel.checkpoint()
 
     # Receiving. Everything here runs under _read_lock.
@@ -277,7 +279,7 @@ class WebSocket:
         """Wait for bytes and feed them. Raises Closed at the end of the stream."""
         try:
             with self._silence:
-                data = await self._stream.receive_some(READ_BYTES)
+                data = await self._stream.receive_some()
         except _GONE as exc:
             raise self._fail(Closed(ABNORMAL, "the connection broke")) from exc
         if not data:
@@ -424,7 +426,7 @@ class WebSocket:
             if self._peer_closed and self._role == "server":
                 return
             if event is None:
-                data = await self._stream.receive_some(READ_BYTES)
+                data = await self._stream.receive_some()
                 if not data:
                     return
                 self._frames.feed(data)

@@ -36,10 +36,7 @@ def exchange(relay: RelayProcess, request: bytes, *, until: bytes = b"") -> byte
         connection.sendall(request)
         received = b""
         while not until or until not in received:
-            try:
-                chunk = connection.recv(65_536)
-            except ConnectionResetError:
-                break
+            chunk = connection.recv(65_536)
             if not chunk:
                 break
             received += chunk
@@ -289,6 +286,8 @@ HEADS = [
     (400, "GET http://[ HTTP/1.1\r\nHost: relay\r\n\r\n"),
     (411, "POST / HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     (413, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 16385\r\n\r\n"),
+    (413, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 60000\r\n\r\n" + "a" * 60_000),
+    (431, "GET / HTTP/1.1\r\nHost: relay\r\n" + "A: b\r\n" * 6_000 + "\r\n"),
     (400, "POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
 ]
 

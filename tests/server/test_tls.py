@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,8 @@ from trio.testing import MockClock, memory_stream_pair
 from relay import tls
 from relay.detach import DetachableTls
 from relay.errors import ConfigError
-from relay.tls import HANDSHAKE_S, HandshakeFailed, ServerTls
+from relay.tcp import TcpStream
+from relay.tls import HANDSHAKE_S, HandshakeFailed, SecureStream, ServerTls
 from relay.wire import WebSocket, WireLimits
 from tests.certificates import Certificate
 from tests.processes import RelayProcess, relay_process, run_relay
@@ -271,11 +273,11 @@ def test_a_connection_ends_with_a_goodbye_in_tls(relay: RelayProcess) -> None:
 
 async def secured_pair(
     certificate: Certificate,
-) -> tuple[trio.SSLStream[trio.SocketStream], trio.SSLStream[trio.SocketStream]]:
+) -> tuple[SecureStream, trio.SSLStream[trio.SocketStream]]:
     """Give both ends of a TLS connection over real sockets: ours, theirs."""
     left, right = trio.socket.socketpair()
     tls = ServerTls(str(certificate.certificate_file), str(certificate.key_file))
-    ours = tls.wrap(trio.SocketStream(left))
+    ours = tls.wrap(TcpStream(trio.SocketStream(left)))
     theirs = trio.SSLStream(trio.SocketStream(right), certificate.trust(), server_hostname="localhost")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tls.handshake, ours)
@@ -319,6 +321,21 @@ async def test_a_peer_that_is_half_gone_does_not_hold_up_the_end(certificate: Ce
     theirs.transport_stream.socket.close()
 
 
+async def test_a_short_read_allocates_no_more_than_a_record_needs(certificate: Certificate) -> None:
+    ours, theirs = await secured_pair(certificate)
+    async with ours, theirs:
+        await theirs.send_all(b"hello")
+        await ours.receive_some()  # what the first call sets up once
+        await theirs.send_all(b"hello")
+        tracemalloc.start()
+        try:
+            assert await ours.receive_some() == b"hello"
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < 32_768
+
+
 # Detaching
 
 
@@ -338,7 +355,7 @@ async def speak_after_each_101(stream: trio.SSLStream[trio.SocketStream], frames
         assert await stream.receive_some() == b"bye"
 
 
-async def session(ours: trio.SSLStream[trio.SocketStream], length: int) -> bytes:
+async def session(ours: SecureStream, length: int) -> bytes:
     """Take a request in, detach, and read what the client says: as app.py and server.py do it."""
     connection = DetachableTls(ours, Indifferent(), send_deadline_s=5.0)
     asking, asked = trio.open_memory_channel[bytes](1)

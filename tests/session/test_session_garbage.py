@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from relay import wire
@@ -19,7 +20,7 @@ from relay.session import Session
 from relay.short_way import ShortWay
 from relay.way_stream import WayStream
 from tests.session.rig import Rig, open_rig
-from tests.session.road import open_road
+from tests.session.road import RESPONSE, Road, open_road
 
 
 @pytest.fixture
@@ -74,12 +75,30 @@ async def test_a_session_that_has_ended_leaves_nothing_to_the_garbage_collector(
         assert session() is None
 
 
+async def lose_either(road: Road) -> None:
+    await road.upstream.hang_up()
+
+
+async def lose_both(road: Road) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(road.upstream.hang_up)
+        nursery.start_soon(road.browser.hang_up)
+
+
+async def drain_while_the_browser_does_not_read(road: Road) -> None:
+    await road.upstream.send_json(RESPONSE)
+    with trio.move_on_after(0.5):
+        await road.answer(1_000)
+    road.session._services.admission.drain(trio.current_time() + 0.2)
+
+
 @pytest.mark.parametrize("json_client", [False, True])
+@pytest.mark.parametrize("end", [lose_either, lose_both, drain_while_the_browser_does_not_read])
 async def test_a_session_that_took_the_short_way_leaves_nothing_to_the_garbage_collector(
-    no_collector: None, json_client: bool
+    no_collector: None, json_client: bool, end: Callable[[Road], Awaitable[None]]
 ) -> None:
     async with open_road(json_client=json_client) as road:
-        await road.upstream.hang_up()
+        await end(road)
         await road.ended.wait()
     del road
     kinds = (Session, ShortWay, WayStream, wire.WebSocket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import tracemalloc
@@ -106,6 +107,16 @@ async def test_a_reset_is_a_broken_stream(pair: Pair) -> None:
     await trio.aclose_forcefully(far)
     with pytest.raises(trio.BrokenResourceError, match="the connection broke"):
         await receive_some(near)
+
+
+async def test_a_wait_that_the_kernel_refuses_is_a_broken_stream(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.ENOSPC, "too many watches")
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", refuse)
+    with pytest.raises(trio.BrokenResourceError, match="too many watches"):
+        await receive_some(pair[0])
 
 
 async def test_a_closed_stream_says_so_to_who_comes_and_to_who_waits(pair: Pair) -> None:
