@@ -55,8 +55,8 @@ attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure
 	@$(BIN)/python -m tests.attacks.fuzz --inputs $(or $(N),2000000)
 	@$(BIN)/python -m tests.attacks.figures
 
-soak: $(VENV)/.develop ## open and close sessions for S seconds (1800): does relay give everything back?
-	@$(BIN)/python -m tests.attacks.soak --seconds $(or $(S),1800)
+soak: $(VENV)/.develop ## open and close 50,000 sessions in half an hour (S=seconds, 1800): does relay give everything back?
+	@$(BIN)/python -m tests.attacks.soak --seconds $(or $(S),1800) --per-s 28 $(if $(S),,--slope-mib-per-h 1)
 
 soak-brief: $(VENV)/.develop
 	@$(BIN)/python -m tests.attacks.soak --seconds 120 --per-s 10 --growth-mib 2

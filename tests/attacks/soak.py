@@ -1,6 +1,7 @@
 """Open and close sessions for a long time, in every way that sessions end: does relay give everything back?
 
-    python -m tests.attacks.soak --seconds 1800        # what `make soak` does; S=seconds changes it
+    python -m tests.attacks.soak --seconds 1800 --per-s 28 --slope-mib-per-h 1   # `make soak`: 50,000 sessions
+    python -m tests.attacks.soak --seconds 1800        # as many sessions as will go
     python -m tests.attacks.soak --seconds 120 --per-s 10 --growth-mib 2   # `make test`, beside everything else
 
 Before and after, with no session open, the process says what it holds (SIGUSR1): tasks, descriptors and native handles
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--per-s", type=float, default=0.0, help="sessions begun in a second at most")
     parser.add_argument("--growth-mib", type=float, default=float("inf"), help="in the second half at most")
+    parser.add_argument("--slope-mib-per-h", type=float, default=float("inf"), help="in the second half at most")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     began_s = time.monotonic()
@@ -195,7 +197,8 @@ def main() -> None:
     first, last = run.memory[0][1] / 2**20, run.memory[-1][1] / 2**20
     print(f"memory: {first:.1f} MiB at first, {last:.1f} MiB at last")
     print(f"second half: {run.growth_mib:+.2f} MiB, slope {run.slope_mib_per_h:+.2f} MiB/h")
-    sys.exit(run.before != run.after or run.growth_mib > args.growth_mib)
+    grows = run.growth_mib > args.growth_mib or run.slope_mib_per_h > args.slope_mib_per_h
+    sys.exit(run.before != run.after or grows)
 
 
 if __name__ == "__main__":
