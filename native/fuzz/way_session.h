@@ -2,6 +2,7 @@
 #ifndef RELAY_WAY_SESSION_H
 #define RELAY_WAY_SESSION_H
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -29,6 +30,15 @@ static relay_pump *pump;
 
 /* ---- sockets ---- */
 
+/* libFuzzer's own alarm interrupts what waits, every ten minutes. */
+#define WAITED(call)                              \
+    ({                                            \
+        int got;                                  \
+        do got = (call);                          \
+        while (got < 0 && errno == EINTR);        \
+        got;                                      \
+    })
+
 static void tcp_pair(int pair[2]) {
     static int listener;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -41,8 +51,8 @@ static void tcp_pair(int pair[2]) {
     }
     MUST(getsockname(listener, (struct sockaddr *)&at, &size) == 0);
     pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    MUST(connect(pair[0], (struct sockaddr *)&at, size) == 0);
-    pair[1] = accept(listener, NULL, NULL);
+    MUST(WAITED(connect(pair[0], (struct sockaddr *)&at, size)) == 0);
+    pair[1] = WAITED(accept(listener, NULL, NULL));
     MUST(pair[1] >= 0);
     for (int i = 0; i < 2; i++) {
         setsockopt(pair[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -94,7 +104,7 @@ static void end_said(struct session *session, int leg) {
     struct pollfd ended = {.fd = session->near[leg], .events = POLLRDHUP};
     if (session->legs[leg].has_ended) return;
     shutdown(session->far[leg], SHUT_WR);
-    MUST(poll(&ended, 1, 5000) == 1);
+    MUST(WAITED(poll(&ended, 1, 5000)) == 1);
     session->legs[leg].has_ended = 1;
 }
 
