@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import hmac
+import math
 import random
 import re
 from collections import Counter
@@ -22,6 +23,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from relay.addresses import network_of
 from relay.config import Config
+from relay.connections import SPREAD_S, Choose
 from relay.core import permissions
 from relay.core.public import public_session
 from relay.limits import bound_by, tightened, too_wide
@@ -35,8 +37,6 @@ log = get_logger(__name__)
 PATH = "/v1/realtime/client_secrets"
 WRONG_TOKENS_PER_MINUTE = 10
 MOST_ADDRESSES = 1_024
-SPREAD_S = 10
-"""Whoever is told to come back after the minute is told a time of its own within this."""
 
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
@@ -128,9 +128,10 @@ class WrongTokens:
 class TicketOffice:
     """Where tickets are made. `tickets` is None where there is no secret to make them with."""
 
-    def __init__(self, config: Config, tickets: Tickets | None) -> None:
+    def __init__(self, config: Config, tickets: Tickets | None, *, choose: Choose = random.uniform) -> None:
         self._config = config
         self._tickets = tickets
+        self._choose = choose
         self._wrong = WrongTokens()
 
     def check_token(self, token: str, peer: str, now_s: float) -> None:
@@ -143,8 +144,8 @@ class TicketOffice:
         if hmac.compare_digest(token.encode(errors="replace"), right.reveal().encode()):
             return
         if self._wrong.count(peer, now_s):
-            wait_s = 60 - int(now_s) % 60 + random.randrange(SPREAD_S)
-            message, headers = "Too many wrong tokens from this address.", {"Retry-After": str(wait_s)}
+            wait_s = 60 - now_s % 60 + self._choose(0.0, SPREAD_S)
+            message, headers = "Too many wrong tokens from this address.", {"Retry-After": str(math.ceil(wait_s))}
             raise ApiError(429, message, "rate_limit_exceeded", headers=headers)
         log.warning("ticket.wrong_token", peer=peer)
         message = "This needs relay's server token: Authorization: Bearer RELAY_SERVER_TOKEN."

@@ -40,7 +40,6 @@ MAX_ADDRESSES = 10_000
 OWN_FILES = 64
 """Descriptors for everything that is no connection: listeners, the loop, log, files, name lookups."""
 
-
 SPREAD_S = 10.0
 """Who is told to come back is told a time of its own, as far apart as this: those who were refused together would
 otherwise be refused together again."""

@@ -133,9 +133,7 @@ class DetachableStream(trio.abc.Stream):
         return b""
 
     async def _read(self, max_bytes: int | None) -> bytes:
-        if isinstance(self._stream, trio.SSLStream):
-            return bytes(await self._stream.receive_some())  # in pieces as large as one record
-        return await tcp.receive_some(self._stream, max_bytes)
+        return await tcp.receive_some(self._transport, max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write for Hypercorn, within the deadline; after `detach`, drop.
@@ -180,6 +178,9 @@ class DetachableTls(DetachableStream):
     def transport_stream(self) -> trio.SocketStream | TcpStream:
         """The TCP connection below, for its addresses."""
         return self._transport
+
+    async def _read(self, max_bytes: int | None) -> bytes:
+        return bytes(await self._tls.receive_some())  # in pieces as large as one record
 
     async def do_handshake(self) -> None:
         """Wait for the handshake, which the server has done already."""

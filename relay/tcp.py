@@ -16,7 +16,7 @@ import trio
 from relay._buffer import shared_buffer
 
 
-async def receive_some(stream: trio.SocketStream, max_bytes: int | None = None) -> bytes:
+async def receive_some(stream: trio.SocketStream | TcpStream, max_bytes: int | None = None) -> bytes:
     """Read what is there, at least one byte, at most `max_bytes` and SHARED_BYTES; b"" is the end.
 
     Raises as `stream.receive_some` does: BrokenResourceError, ClosedResourceError, BusyResourceError.
@@ -36,7 +36,7 @@ async def receive_some(stream: trio.SocketStream, max_bytes: int | None = None) 
     return data
 
 
-def _read(stream: trio.SocketStream, max_bytes: int | None) -> bytes | None:
+def _read(stream: trio.SocketStream | TcpStream, max_bytes: int | None) -> bytes | None:
     """Return what is there now, or None. Nothing else runs in this thread before it is copied out of the buffer."""
     room = memoryview(shared_buffer().bytes)[:max_bytes]
     try:
