@@ -1,4 +1,5 @@
-/* Making and freeing handles: the only place in native/, beside filter.c's tables, that allocates. */
+/* Making and freeing handles of the audio path. Beside it only filter.c, for its tables, and pump.c, for pumps and ways,
+ * allocate. */
 #include "handle.h"
 
 #include <stdatomic.h>

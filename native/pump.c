@@ -66,7 +66,8 @@ const char *pump_key(relay_pump *pump) {
     return pump->keys + pump->keys_left;
 }
 
-/* Waits for at most `wait_ns`, rounded up to a millisecond, and notes who is ready. Returns 0 for a signal. */
+/* Waits for at most `wait_ns`, rounded up to a millisecond, and notes who is ready. Returns 0 if the wait failed: a signal
+ * came, as a rule. */
 static int wait_ready(relay_pump *pump, int64_t wait_ns) {
     struct epoll_event ready[PUMP_EVENTS];
     const int64_t wait_ms = (wait_ns + 999999) / 1000000;

@@ -290,7 +290,8 @@ typedef struct {
 typedef struct {
     char item_id[RELAY_WAY_ID_CHARS], response_id[RELAY_WAY_ID_CHARS]; /* printable ASCII */
     uint32_t item_id_chars, response_id_chars, number, content_index;
-    uint64_t sent_samples; /* to the browser so far, at its rate */
+    uint64_t sent_samples;   /* to the browser so far, at its rate ... */
+    uint64_t played_samples; /* ... of which it has reported so many; at most sent_samples */
 } relay_way_item;
 
 /* What passed since it was last asked for. */
@@ -298,7 +299,7 @@ typedef struct {
     uint64_t up_bytes, up_events;       /* of samples from the browser; append events to the upstream */
     uint64_t down_events, down_samples; /* deltas from the upstream, and samples in them, at its rate */
     uint64_t sent_samples;              /* of the item that is being spoken, to the browser, in all */
-    uint64_t played_samples;            /* of it, as reported; 0: nothing was reported */
+    uint64_t played_samples;            /* of it, as reported at most; 0: nothing was reported since the last time */
     int64_t heard_in_ns;                /* until the browser has played all; may be negative */
     uint32_t stalled;                   /* bit 1 << leg: part of a frame has lain in its socket since the last time */
 } relay_way_counts;

@@ -15,8 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "ws.h"
-
 #define FRAMES 64 /* from one socket before others have their turn */
 
 /* A part of a frame is left in its socket until the rest has come. Behind so much else it is not: it may be the end of a
@@ -49,6 +47,7 @@ static int look(relay_way *way, int leg, int *is_drained) {
     const int fd = way->legs[leg].fd;
     const ssize_t n = recv(fd, way->pump->in, PUMP_READ_BYTES, MSG_PEEK | MSG_DONTWAIT);
     *is_drained = n < PUMP_READ_BYTES;
+    if (n < 0 && errno == EAGAIN) note_part(&way->legs[leg], 0, 0); /* Python has read what was left of a frame */
     if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR) ? FRAME_NOT_WHOLE : FRAME_NOT_MINE;
     size_t passed = 0;
     const int outcome = take_frames(way, leg, way->pump->in, (size_t)n, &passed, &way->frames_left);

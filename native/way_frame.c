@@ -35,8 +35,6 @@ static void unmask(struct way_frame *frame) {
     relay_kernels()->mask(frame->payload, frame->payload, frame->payload_bytes, key);
 }
 
-/* Sends; what the socket does not take now is the rest. A broken socket takes nothing either: whoever writes the rest
- * finds out. `n` is at most RELAY_WAY_REST_BYTES. */
 int way_put(relay_way *way, int leg, const char *bytes, size_t n) {
     const ssize_t sent = send(way->legs[leg].fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
     const size_t taken = sent > 0 ? (size_t)sent : 0;
@@ -104,15 +102,17 @@ static int read_report(const char *at, size_t n, uint64_t *item, uint64_t *sampl
     return read_count(at + sizeof between - 1, end, '}', samples) == end;
 }
 
-/* How far the browser is with the item that is being spoken: kept for Python, which asks when it matters. */
+/* How far the browser is with the item that is being spoken: kept for Python, which asks when it matters. A report that
+ * goes back says nothing new. */
 static int take_report(relay_way *way, struct way_frame *frame) {
     uint64_t item, samples;
     unmask(frame);
     if (way->legs[RELAY_WAY_UPSTREAM].state != WAY_OPEN) return FRAME_NOT_MINE;
     if (!read_report(frame->payload, frame->payload_bytes, &item, &samples)) return FRAME_NOT_MINE;
     if (item != way->item.number || samples > way->item.sent_samples) return FRAME_NOT_MINE;
-    if (samples > way->counts.played_samples) way->counts.played_samples = samples;
-    const uint64_t unheard = way->item.sent_samples - way->counts.played_samples;
+    if (samples > way->item.played_samples) way->item.played_samples = samples;
+    way->counts.played_samples = way->item.played_samples;
+    const uint64_t unheard = way->item.sent_samples - way->item.played_samples;
     const int64_t heard_at_ns = relay_now_ns() + (int64_t)(unheard * 1000000000 / way->ends.rate_hz);
     if (way->heard_at_ns < heard_at_ns) way->heard_at_ns = heard_at_ns; /* a player that stands still gets no more */
     return FRAME_PASSED;

@@ -1,4 +1,4 @@
-/* What ws_parse.c, ws_build.c, audio_frame.c and way.c have in common. Internal to native/. */
+/* What everything in native/ that reads or writes WebSocket frames has in common. Internal to native/. */
 #ifndef RELAY_WS_H
 #define RELAY_WS_H
 
@@ -39,7 +39,7 @@ static inline size_t ws_head_bytes(size_t n, int masked) {
 /* Writes that head, of a whole, final frame. Returns its length. */
 size_t ws_write_head(int opcode, size_t n, const char *key, char *out);
 
-/* The key as ws_mask() wants it, for a payload that is continued after `passed` bytes. */
+/* The key as the kernels' mask() wants it, for a payload that is continued after `passed` bytes. */
 static inline uint32_t ws_key(const void *key, size_t passed) {
     uint8_t turned[4];
     for (size_t i = 0; i < 4; i++) turned[i] = ((const uint8_t *)key)[(passed + i) % 4];

@@ -269,7 +269,8 @@ def _fits(item: SpokenItem) -> bool:
 
 def _item(item: SpokenItem) -> Any:
     found = ffi.new("relay_way_item *")
-    found.number, found.content_index, found.sent_samples = item.number, item.content_index, item.sent_samples
+    found.number, found.content_index = item.number, item.content_index
+    found.sent_samples, found.played_samples = item.sent_samples, item.played_samples
     found.item_id_chars, found.response_id_chars = len(item.item_id), len(item.response_id)
     ffi.memmove(found.item_id, item.item_id.encode(), len(item.item_id))
     ffi.memmove(found.response_id, item.response_id.encode(), len(item.response_id))

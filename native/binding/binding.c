@@ -884,6 +884,7 @@ static void _cffi_checkfld_typedef_relay_way_item(relay_way_item *p)
   (void)((p->number) | 0);  /* check that 'relay_way_item.number' is an integer */
   (void)((p->content_index) | 0);  /* check that 'relay_way_item.content_index' is an integer */
   (void)((p->sent_samples) | 0);  /* check that 'relay_way_item.sent_samples' is an integer */
+  (void)((p->played_samples) | 0);  /* check that 'relay_way_item.played_samples' is an integer */
 }
 struct _cffi_align_typedef_relay_way_item { char x; relay_way_item y; };
 
@@ -4260,6 +4261,9 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "sent_samples", offsetof(relay_way_item, sent_samples),
                     sizeof(((relay_way_item *)0)->sent_samples),
                     _CFFI_OP(_CFFI_OP_NOOP, 100) },
+  { "played_samples", offsetof(relay_way_item, played_samples),
+                      sizeof(((relay_way_item *)0)->played_samples),
+                      _CFFI_OP(_CFFI_OP_NOOP, 100) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
           _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -4276,9 +4280,9 @@ static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
   { "$relay_way_ends", 229, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 16, 13 },
   { "$relay_way_item", 230, 0,
-    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 29, 7 },
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 29, 8 },
   { "$relay_ws", 231, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 36, 2 },
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 37, 2 },
   { "relay_downlink", 224, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
   { "relay_pump", 225, _CFFI_F_OPAQUE,

@@ -195,8 +195,9 @@ static void pass_samples(struct model *model, const struct head *head) {
 static void pass_report(struct model *model, const struct head *head, int64_t since_ns) {
     uint64_t item, samples;
     MUST(read_report_again(head, &item, &samples));
-    if (samples > model->counts.played_samples) model->counts.played_samples = samples;
-    const int64_t unheard_ns = duration_ns(model, model->item.sent_samples - model->counts.played_samples);
+    if (samples > model->item.played_samples) model->item.played_samples = samples;
+    model->counts.played_samples = model->item.played_samples;
+    const int64_t unheard_ns = duration_ns(model, model->item.sent_samples - model->item.played_samples);
     later(&model->earliest_ns, since_ns + unheard_ns), later(&model->latest_ns, relay_now_ns() + unheard_ns);
 }
 

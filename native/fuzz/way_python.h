@@ -183,6 +183,7 @@ static void open_down(struct session *session, unsigned choice, unsigned sent) {
     struct model *const model = &session->model;
     relay_way_item item = {.item_id = "item_1", .response_id = "resp_1", .item_id_chars = 6, .response_id_chars = 6};
     item.number = choice & 3, item.content_index = choice >> 2 & 1, item.sent_samples = sent;
+    item.played_samples = choice & 32 ? sent / 2 : 0;
     if (choice & 8) item.item_id_chars = item.response_id_chars = 1;
     const int64_t heard_in_ns = choice & 16 ? 5 * LEAD_NS : (int64_t)(choice >> 5) * 100000000 - 200000000;
     model->item = item, session->legs[UPSTREAM].state = OPEN;

@@ -110,6 +110,22 @@ static void a_part_that_stays_is_told_when_it_is_counted_again(void) {
     }
 }
 
+/* ... and no longer, when Python has read it. */
+static void a_part_that_python_read_is_not_told_of(void) {
+    struct road road = begin(24000, RELAY_S16LE, 24000, 0);
+    const size_t n = masked(RELAY_WS_OP_BINARY, sound, 960, frame);
+    say(&road, 0, frame, n / 2);
+    arrive(road.near[0], n / 2);
+    relay_way_open_up(road.way);
+    relay_way_count(road.way, &road.counts);
+    relay_way_shut(road.way, &road.counts);
+    CHECK(recv(road.near[0], heard, sizeof heard, MSG_DONTWAIT) == (ssize_t)(n / 2), "read");
+    relay_way_open_up(road.way);
+    relay_way_count(road.way, &road.counts);
+    CHECK(road.counts.stalled == 0, "%u", road.counts.stalled);
+    end(&road);
+}
+
 /* What is not mine stays in its socket, whole, and says so once. */
 static void not_mine_up(const char *what, const char *bytes, size_t n) {
     struct road road = begin(48000, RELAY_F32LE, 48000, 0);
@@ -255,6 +271,33 @@ static void reports_are_kept(void) {
         CHECK(news == cases[i].news && road.counts.played_samples == cases[i].played, "%s: %d", cases[i].text, news);
         end(&road);
     }
+}
+
+static uint64_t played_after(struct road *road, int samples) {
+    char text[64];
+    const int chars = sprintf(text, "{\"type\":\"relay.played\",\"item\":3,\"samples\":%d}", samples);
+    const size_t n = masked(RELAY_WS_OP_TEXT, text, (size_t)chars, frame);
+    say(road, 0, frame, n);
+    arrive(road->near[0], n);
+    uint64_t token;
+    int leg, news;
+    CHECK(relay_pump_next(road->pump, 0, &token, &leg, &news) == RELAY_PUMP_TIME, "%d: %d", samples, news);
+    relay_way_count(road->way, &road->counts);
+    return road->counts.played_samples;
+}
+
+static void a_report_that_goes_back_says_nothing_new(void) {
+    struct road road = begin(48000, RELAY_F32LE, 48000, 0);
+    relay_way_item item = spoken(480000);
+    item.played_samples = 470000;
+    relay_way_open_up(road.way);
+    relay_way_open_down(road.way, &item, 0);
+    CHECK(played_after(&road, 50) == 470000, "before what Python knew: %d", (int)road.counts.played_samples);
+    CHECK(played_after(&road, 475000) == 475000, "on: %d", (int)road.counts.played_samples);
+    CHECK(played_after(&road, 1000) == 475000, "back: %d", (int)road.counts.played_samples);
+    relay_way_shut(road.way, &road.counts);
+    CHECK(road.counts.heard_in_ns < 210000000, "10,000 samples at most: %d ms", (int)(road.counts.heard_in_ns / 1000000));
+    end(&road);
 }
 
 /* ---- a socket that is full, watching, freeing ---- */
@@ -443,9 +486,11 @@ int main(void) {
     relay_init(RELAY_SIMD_AVX2);
     samples_pass(), a_frame_across_the_end_of_a_look_passes(), a_flood_has_its_turn_and_no_more();
     a_part_behind_much_else_is_not_waited_for(), a_part_that_stays_is_told_when_it_is_counted_again();
+    a_part_that_python_read_is_not_told_of();
     what_is_not_mine_stays();
     an_end_is_told_wherever_it_comes();
     a_delta_passes_when_it_is_due(), a_delta_that_may_not_pass_waits(), reports_are_kept();
+    a_report_that_goes_back_says_nothing_new();
     a_rest_is_whole_and_given_once(), a_watched_leg_speaks_once(), a_way_may_be_freed_between_two_news();
     frames_go_through_whoever_has_the_keys();
     the_loop_ends_the_wait_after_those_who_are_ready(), a_signal_ends_the_wait();

@@ -138,8 +138,15 @@ class Conversation:
         item = None if self._flushes else self._playout.spoken
         if item is None or item.sent_samples == 0 or item.flushed or item.response_id in self._interrupted:
             return None
-        unheard_s = self._playout.busy_s(now_s)
-        return SpokenItem(item.number, item.item_id, item.response_id, item.content_index, item.sent_samples, unheard_s)
+        return SpokenItem(
+            item.number,
+            item.item_id,
+            item.response_id,
+            item.content_index,
+            item.sent_samples,
+            played_samples=self._heard_samples(item),
+            unheard_s=self._playout.busy_s(now_s),
+        )
 
     def passed(self, passed: Passed, now_s: float) -> str | None:
         """Audio of the spoken item went straight to the browser; return the item's id."""

@@ -17,19 +17,23 @@ talks at the pace of a clock sends a quarter of it between two notes, and who fl
 
 @dataclass(frozen=True, slots=True)
 class SpokenItem:
-    """The item that is being spoken. `unheard_s`: how long the browser still plays what it got; negative: it waits."""
+    """The item that is being spoken: samples that were sent, and that the browser reported at most, at its rate.
+
+    `unheard_s`: how long the browser still plays what it got; negative: it waits.
+    """
 
     number: int
     item_id: str
     response_id: str
     content_index: int
     sent_samples: int
+    played_samples: int
     unheard_s: float
 
     @classmethod
     def of(cls, item_id: str, response_id: str, content_index: int) -> SpokenItem:
         """An item of which nobody says how much was heard."""
-        return cls(0, item_id, response_id, content_index, sent_samples=0, unheard_s=0.0)
+        return cls(0, item_id, response_id, content_index, sent_samples=0, played_samples=0, unheard_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)

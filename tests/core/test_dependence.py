@@ -47,7 +47,7 @@ ALLOWED = {
     | {"browser", "upstream", "target", "admission", "core", "limits", "operators_session"},
     "page": LEAVES,
     "door": LEAVES | {"admission", "tickets"},
-    "client_secrets": LEAVES | {"core", "limits", "prices", "operators_session", "tickets"},
+    "client_secrets": LEAVES | {"connections", "core", "limits", "prices", "operators_session", "tickets"},
     "app": LEAVES
     | {"client_secrets", "door", "limits", "page", "tickets"}
     | {"session", "browser", "admission", "detach", "way_stream", "wire", "core"},
