@@ -63,7 +63,7 @@ class BrowserLeg:
         if self._outbox_bytes > OUTBOX_BYTES:
             raise BrowserSilent(detail=f"{self._outbox_bytes} bytes wait for the browser")
         self._outbox.append(text)
-        self._outbox_bytes += len(text)
+        self._outbox_bytes += utf8_bytes(text)
 
     def tell_error(self, error: RelayError) -> None:
         """Queue an `error` event that does not end the session."""
@@ -83,7 +83,7 @@ class BrowserLeg:
     async def send_text(self) -> None:
         """Write the oldest text of the outbox. Raises BrowserError."""
         text = self._outbox.popleft()
-        self._outbox_bytes -= len(text)
+        self._outbox_bytes -= utf8_bytes(text)
         self._room.ring()
         await self.send(text)
 
@@ -150,3 +150,8 @@ def _fault(error: wire.WireError) -> BrowserError:
         case wire.ProtocolViolation(close_code=code):
             return (BrowserBadText if code == CLOSE_BAD_TEXT else BrowserProtocolError)(detail=str(error))
     return BrowserSilent(detail=str(error))
+
+
+def utf8_bytes(text: str) -> int:
+    """Return the length that a text has on the wire."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

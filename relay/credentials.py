@@ -90,7 +90,7 @@ class TokenCommand:
         self._now_s = now_s
         self._token: Token | None = None
         self._running = trio.Lock()
-        self._failure: UpstreamNoToken | None = None
+        self._failure = ""
         self._runs = 0
         self._retry_at_s = 0.0
         self._hidden: deque[Secret] = deque()
@@ -101,7 +101,7 @@ class TokenCommand:
         if self._left_s() < REFRESH_AHEAD_S and not (self._left_s() > 0 and self._is_tried()):
             await self._refresh()
         if self._token is None or self._left_s() <= 0:
-            raise self._failure or UpstreamNoToken(detail=f"{self._name} printed a token that has expired")
+            raise UpstreamNoToken(detail=self._failure or f"{self._name} printed a token that has expired")
         return self._token.secret
 
     def refused(self, key: Secret | None) -> None:
@@ -124,7 +124,7 @@ class TokenCommand:
             try:
                 token = _token_in(await self._output(), self._now_s())
             except UpstreamNoToken as failure:
-                self._failure = failure
+                self._failure = failure.detail
                 self._retry_at_s = self._now_s() + RETRY_S
                 _log.warning("upstream.no_token", detail=failure.detail)
             else:
@@ -132,7 +132,7 @@ class TokenCommand:
             self._runs += 1
 
     def _keep(self, token: Token) -> None:
-        self._token, self._failure = token, None
+        self._token, self._failure = token, ""
         log.hide(token.secret)
         if token.secret not in self._hidden:
             self._hidden.append(token.secret)

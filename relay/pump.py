@@ -86,7 +86,9 @@ class Pump(trio.abc.Instrument):
         loop_fd = await _loop_fd(self._bell, self._fdinfo)
         if loop_fd is not None and lib.relay_pump_wait_for(self.handle, loop_fd) == 0:
             await self._run_between_turns()
-        log.warning("pump.no_loop_fd", problem="no /proc/self/fdinfo: a frame of audio costs several times as much")
+        log.warning(
+            "pump.no_loop_fd", problem="Trio's loop cannot be waited for: a frame of audio costs several times as much"
+        )
         await self._run_in_turns()
 
     async def _run_between_turns(self) -> NoReturn:
@@ -102,7 +104,8 @@ class Pump(trio.abc.Instrument):
 
     async def _run_in_turns(self) -> NoReturn:
         while True:
-            await trio.lowlevel.wait_readable(lib.relay_pump_fd(self.handle))
+            with trio.move_on_after(BEAT_S):
+                await trio.lowlevel.wait_readable(lib.relay_pump_fd(self.handle))
             self._serve(0.0)
 
     def before_io_wait(self, timeout: float) -> None:

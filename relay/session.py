@@ -33,7 +33,6 @@ from relay import upstream as upstream_leg
 from relay.admission import Admission
 from relay.browser import BrowserLeg
 from relay.config import Config
-from relay.core import events
 from relay.core.client import Client, Decision
 from relay.core.passing import Passed, SpokenItem
 from relay.core.uplink_queue import UplinkQueue
@@ -169,19 +168,13 @@ class Session:
             if self._client.started:
                 self._started.set()
             message = await self._browser.receive()
+            if self._services.admission.draining.is_set():
+                self._client.begin_no_answers()
             try:
-                decision = self._client.message(message, trio.current_time())
-                self._check_may_answer(decision)
-                self._apply(decision)
+                self._apply(self._client.message(message, trio.current_time()))
             except BadRequest as problem:
                 self._browser.tell_error(problem)
                 self._to_browser.ring()
-
-    def _check_may_answer(self, decision: Decision) -> None:
-        """Raise BadRequest for what begins an answer while the process only waits for the last ones to end."""
-        if self._services.admission.draining.is_set() and any(map(events.begins_answer, decision.upstream)):
-            problem = "The server is restarting and begins no answer any more. Connect again in a moment."
-            raise BadRequest(problem, code=ShuttingDown.code)
 
     async def _send_up(self) -> None:
         await self._connected.wait()
@@ -294,6 +287,7 @@ class Session:
             self._to_upstream.ring()
         if self._client.flushing != self._flushing:
             self._set_flush_due()
+        self._taken.ring()  # an interruption throws away what waits
 
     def _check_limits(self) -> None:
         """Tell what nears its limit. Raises LimitReached, or UpstreamExpired."""

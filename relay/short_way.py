@@ -22,8 +22,11 @@ from relay._buffer import shared_buffer
 from relay._native import ffi, lib
 from relay.core.passing import MAX_UNCOUNTED_S, AudioPath, EventPath, Passed, SpokenItem
 from relay.core.playout import FRAME_MS
+from relay.log import get_logger
 from relay.pump import Pump
 from relay.way_stream import TlsWayStream, WayStream
+
+log = get_logger(__name__)
 
 BROWSER: Final[int] = lib.RELAY_WAY_BROWSER
 UPSTREAM: Final[int] = lib.RELAY_WAY_UPSTREAM
@@ -55,18 +58,26 @@ class Owner(Protocol):
 def open_short_way(
     pump: Pump | None, owner: Owner, path: AudioPath | EventPath, browser: wire.WebSocket, upstream: wire.WebSocket
 ) -> ShortWay | None:
-    """Give a session that stands its short way, if its streams and the process have one."""
+    """Give a session that stands its short way, if its streams and the process have one; else all is carried."""
     streams = browser.stream, upstream.stream
     if pump is None or not all(isinstance(stream, WayStream) for stream in streams):
         return None
-    way = ShortWay(pump, owner, cast(Streams, streams), path, browser.message_bytes)
+    try:
+        way = ShortWay(pump, owner, cast(Streams, streams), path, browser.message_bytes)
+    except NoWay as problem:
+        log.warning("short_way.none", problem=str(problem))
+        return None
     for leg, socket in ((BROWSER, browser), (UPSTREAM, upstream)):
         cast(WayStream, socket.stream).join(way, leg, socket)
     return way
 
 
+class NoWay(Exception):
+    """There can be no short way."""
+
+
 class ShortWay:
-    """The short way of one session, between two streams that are not closed yet."""
+    """The short way of one session, between two streams that are not closed yet. Making one raises NoWay."""
 
     def __init__(
         self, pump: Pump, owner: Owner, streams: Streams, path: AudioPath | EventPath, longest_up_bytes: int
@@ -86,7 +97,7 @@ class ShortWay:
         self._handle = lib.relay_way_new(pump.handle, _ends(self._name, streams, path, longest_up_bytes))
         if not self._handle:
             pump.leave(self._name)
-            raise MemoryError("no memory for the short way of a session")
+            raise NoWay("no memory, or a socket that cannot be waited for")
 
     def rest(self) -> None:
         """Nothing more is to be done for the moment: open what may be open."""

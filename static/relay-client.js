@@ -214,7 +214,7 @@ export class RelayClient extends EventTarget {
     this.#reconnect.ready(performance.now());
     if (this.pushToTalk) this.mute(true);
     this.#setState("open");
-    this.#emit("ready", ready);
+    if (this.#state === "open") this.#emit("ready", ready);
     starting.resolve(ready);
   }
 

@@ -98,8 +98,9 @@ export class Reconnect {
     this.#readyMs = Infinity;
     if (!this.passes(reason) || this.#attempt >= MAX_ATTEMPTS) return null;
     this.#brokenMs ??= nowMs;
-    this.#earliestMs = nowMs + (reason.retryAfterMs ?? 0) + (hidden ? HIDDEN_MS : 0);
-    this.#dueMs = this.#earliestMs + this.#random() * Math.min(CAP_MS, firstCeilingMs(reason) * 2 ** this.#attempt);
+    this.#earliestMs = nowMs + (reason.retryAfterMs ?? 0);
+    const jitterMs = this.#random() * Math.min(CAP_MS, firstCeilingMs(reason) * 2 ** this.#attempt);
+    this.#dueMs = this.#earliestMs + (hidden ? HIDDEN_MS : 0) + jitterMs;
     if (this.#dueMs - this.#brokenMs > GIVE_UP_MS) return null;
     this.#attempt += 1;
     return this.#dueMs;

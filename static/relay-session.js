@@ -187,9 +187,16 @@ export class RelaySession {
     if (refused && error.code === ACTIVE_RESPONSE) {
       this.#createWhenDone = true; // the upstream began an answer by itself at the same moment
       this.interrupt();
-    } else {
-      this.#handlers.emit("error", error);
+      return;
     }
+    this.#handlers.emit("error", error);
+    if (refused) this.#onRefused();
+  }
+
+  /** The answer that was asked for will not begin: there is nothing to interrupt, and who waited for it waits no longer. */
+  #onRefused() {
+    this.#interruptWhenCreated = false;
+    if (!this.#responding) this.#createIfAwaited();
   }
 
   #onResponseCreated() {
@@ -200,6 +207,10 @@ export class RelaySession {
 
   #onResponseDone() {
     this.#responding = false;
+    this.#createIfAwaited();
+  }
+
+  #createIfAwaited() {
     if (!this.#createWhenDone) return;
     this.#createWhenDone = false;
     this.#createResponse();

@@ -74,6 +74,9 @@ class Client(Protocol):
     def message(self, message: str | bytes, now_s: float) -> Decision:
         """Take a message from the browser. Raises BadRequest (the session goes on) or StartError (it ends)."""
 
+    def begin_no_answers(self) -> None:
+        """The process is about to end: from now on a request for an answer is refused. Idempotent."""
+
     def event(self, text: str, now_s: float) -> Decision:
         """Take an event from the upstream. Raises UpstreamProtocolError."""
 

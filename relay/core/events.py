@@ -14,7 +14,6 @@ from relay.errors import BadRequest, RelayError
 
 AUDIO_DELTA = "response.output_audio.delta"
 AUDIO_DONE = "response.output_audio.done"
-RESPONSE_CREATE = "response.create"
 RESPONSE_CREATED = "response.created"
 RESPONSE_DONE = "response.done"
 SESSION_CREATED = "session.created"
@@ -123,11 +122,6 @@ def encode(event: dict[str, Any]) -> str:
 def session_in(text: str) -> msgspec.Raw:
     """Return the session in an event, to be kept: as it is written it takes a third of what it does as objects."""
     return session_decoder.decode(text).session.copy()
-
-
-def begins_answer(text: str) -> bool:
-    """Whether an event on its way up, which relay wrote itself, asks for an answer."""
-    return head_decoder.decode(text).type == RESPONSE_CREATE
 
 
 def truncate(item_id: str, content_index: int, audio_end_ms: int) -> str:

@@ -79,6 +79,10 @@ class OpenAIJson:
                 _name_in_beta(problem, problem.param)
             raise
 
+    def begin_no_answers(self) -> None:
+        """Refuse requests for an answer from now on."""
+        self._turns.begin_no_answers()
+
     def event(self, text: str, now_s: float) -> Decision:
         """Pass a server event on, if the client may hear it."""
         try:

@@ -109,6 +109,10 @@ class RelayV1:
             return self._start(message)
         return self._control(self._policy.read(message), self._audio, now_s)
 
+    def begin_no_answers(self) -> None:
+        """Refuse requests for an answer from now on."""
+        self._turns.begin_no_answers()
+
     def event(self, text: str, now_s: float) -> Decision:
         """Take an event from the upstream: audio to the queue, everything else to the browser."""
         try:

@@ -29,10 +29,12 @@ from relay.core.turns_buffer import InputBuffer
 from relay.core.turns_failure import Failure
 from relay.core.turns_items import Items
 from relay.core.turns_responses import Responses
-from relay.errors import BadRequest
+from relay.errors import BadRequest, ShuttingDown
 
 MAX_EVENT_IDS = 256
 """Requests of which an error may repeat the `event_id`."""
+
+NO_ANSWERS = "The server is restarting and begins no answer any more. Connect again in a moment."
 
 UNKNOWN = Samples(0)
 """A format of which relay cannot tell how long its audio is."""
@@ -66,6 +68,11 @@ class Turns:
         self._pcm = Samples(output_rate_hz)
         self._output: Samples | None = self._pcm
         self._event_ids: Memory[bool] = Memory(MAX_EVENT_IDS)
+        self._begins_answers = True
+
+    def begin_no_answers(self) -> None:
+        """Refuse requests for an answer from now on."""
+        self._begins_answers = False
 
     @property
     def active(self) -> str | None:
@@ -124,6 +131,8 @@ class Turns:
     # What a client asks for
 
     def _ask(self, event: dict[str, Any], now_s: float) -> None:
+        if not self._begins_answers:
+            raise BadRequest(NO_ANSWERS, code=ShuttingDown.code, event_id=event["event_id"])
         wishes = event.get("response")
         if isinstance(wishes, dict) and wishes.get("conversation") == "none":
             self._responses.ask_outside(event["event_id"])

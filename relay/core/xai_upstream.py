@@ -110,7 +110,7 @@ class XaiUpstream:
 
 def session_to_xai(session: dict[str, Any]) -> dict[str, Any]:
     """Return what xAI calls GA's session; an update may be partial."""
-    told = {name: value for name, value in session.items() if SAYS_NOTHING.get(name) != value}
+    told = {name: value for name, value in session.items() if name not in SAYS_NOTHING or SAYS_NOTHING[name] != value}
     audio = told.get("audio")
     if not isinstance(audio, dict):
         return told

@@ -2,7 +2,7 @@
 
 The reader passes messages and the time to the session and queues what it says; the writer sends, and performs the
 scripted faults; the third pings. Nothing waits without an end: each send, each pong and the goodbye have a deadline,
-and a peer that misses one is cut. When OUTBOX_EVENTS or OUTBOX_BYTES wait for the writer, the reader waits too.
+and a peer that misses one is cut. When OUTBOX_EVENTS or OUTBOX_CHARS wait for the writer, the reader waits too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PING_INTERVAL_S = 20.0
 PONG_DEADLINE_S = 20.0
 STALL_S_MAX = 600.0
 OUTBOX_EVENTS = 1_024
-OUTBOX_BYTES = 64 * 1024 * 1024
+OUTBOX_CHARS = 64 * 1024 * 1024
 
 
 # An event of the session's and the texts that are sent for it, or the end.
@@ -49,7 +49,7 @@ class Connection:
         self._script = script
         self._edge = edge
         self._session: Session | None = None
-        self._queued_bytes = 0
+        self._queued_chars = 0
         self._drained = trio.Event()
 
     async def run(self, admit: Callable[[], Session]) -> None:
@@ -83,10 +83,10 @@ class Connection:
 
     async def _queue(self, outbox: trio.MemorySendChannel[Queued], events: list[Event]) -> None:
         for each in events:
-            while self._queued_bytes > OUTBOX_BYTES:
+            while self._queued_chars > OUTBOX_CHARS:
                 await self._drained.wait()
             texts = self._encoded(each)
-            self._queued_bytes += sum(map(len, texts))
+            self._queued_chars += sum(map(len, texts))
             await outbox.send((each, texts))
 
     async def _write(self, outbox: trio.MemoryReceiveChannel[Queued]) -> None:
@@ -98,7 +98,7 @@ class Connection:
             said, texts = queued
             for text in texts:
                 await self._send(text)
-                self._queued_bytes -= len(text)
+                self._queued_chars -= len(text)
             self._drained.set()
             self._drained = trio.Event()
             await self._strike(self._script.after(said))

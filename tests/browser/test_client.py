@@ -50,6 +50,23 @@ def test_whatever_keeps_it_from_starting_is_a_typed_error(page: VoicePage) -> No
     page.until(lambda: page.alive == NOTHING, "everything is given back")
 
 
+def test_a_client_that_is_stopped_as_it_opens_says_nothing_after_its_end(page: VoicePage) -> None:
+    said = run(
+        page,
+        """async (RelayClient) => {
+            const client = new RelayClient();
+            const said = [];
+            client.addEventListener("state", ({ detail }) => {
+                if (detail.state === "open") client.stop();
+            });
+            for (const name of ["ended", "ready"]) client.addEventListener(name, () => said.push(name));
+            await client.start().catch(() => said.push("not started"));
+            return said;
+        }""",
+    )
+    assert said == ["ended", "not started"]
+
+
 def test_whoever_does_not_await_the_start_gets_no_stray_rejection(page: VoicePage) -> None:
     code = run(
         page,

@@ -383,3 +383,36 @@ def test_what_a_congestion_cost_is_told_when_it_is_over(modules: Modules) -> Non
         }}""",
     )
     assert told == [None, 2000, None, 500]
+
+
+# -- relay-session.js --------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_refused_leaves_nothing_to_interrupt_and_nobody_waiting(modules: Modules) -> None:
+    """Two texts, the second interrupts the first's answer, which is refused; then the upstream speaks by itself."""
+    sent = modules.run(
+        "relay-session.js",
+        f"""async ({{ RelaySession }}) => {{
+            {FAKE_SOCKET}
+            const sent = [];
+            const audio = {{ rateHz: 8000, openPlayback: () => ({{ close() {{}} }}) }};
+            const handlers = {{ emit() {{}}, onReady() {{}}, onEnd() {{}} }};
+            const session = new RelaySession({{ url: "ws://x" }}, audio, handlers);
+            while (!fake) await new Promise(setTimeout);
+            fake.send = (text) => sent.push(JSON.parse(text));
+            const hear = (event) => fake.onmessage({{ data: JSON.stringify(event) }});
+            const refuse = (event_id) => hear({{ type: "error", error: {{ code: "rate_limit_exceeded", event_id }} }});
+            session.sendText("one");
+            session.sendText("two");
+            refuse("create_1");
+            refuse("create_2");
+            sent.push("-");
+            hear({{ type: "response.created" }});
+            hear({{ type: "response.done" }});
+            session.close();
+            globalThis.WebSocket = real;
+            return sent.map((event) => event.event_id ?? event.type ?? event);
+        }}""",
+    )
+    one_and_two = ["conversation.item.create", "create_1", "relay.interrupt", "conversation.item.create"]
+    assert sent == [*one_and_two, "create_2", "-"]

@@ -169,19 +169,21 @@ def test_a_session_that_lasts_makes_good_what_was_before_and_one_that_does_not_c
 def test_a_network_that_comes_back_is_used_soon_but_never_before_the_time_the_server_asked_for(
     modules: Modules,
 ) -> None:
-    soon, asked, sooner_already = run(
+    soon, seen, asked, sooner_already = run(
         modules,
         """
         const soon = stood(() => 0.9);
         soon.ended(LOST, 0);
+        const seen = stood(() => 0.9);
+        seen.ended(LOST, 0, true); // while nobody looked at the page
         const asked = stood(() => 0.9);
         asked.ended(ending(4503, 60_000), 0);
         const near = stood(() => 0.1);
         const due = near.ended(ending(4408), 0);
-        return [soon.sooner(1000), asked.sooner(1000), near.sooner(1000) === due];
+        return [soon.sooner(1000), seen.sooner(1000), asked.sooner(1000), near.sooner(1000) === due];
         """,
     )
-    assert soon == 1000 + 0.9 * 2000
+    assert soon == seen == 1000 + 0.9 * 2000
     assert asked >= 60_000
     assert sooner_already, "what comes sooner anyway is not put off"
 

@@ -35,7 +35,7 @@ ALLOWED = {
     "wakeup": set(),
     "way_stream": {"_native", "tcp", "tls_stream", "wakeup"},
     "pump": {"_native", "log"},
-    "short_way": {"_buffer", "_native", "wire", "core", "pump", "way_stream"},
+    "short_way": {"_buffer", "_native", "log", "wire", "core", "pump", "way_stream"},
     "tls": LEAVES | {"tcp"},
     "admission": LEAVES,
     "browser": LEAVES | {"wakeup", "wire", "core"},

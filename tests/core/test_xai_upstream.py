@@ -65,6 +65,11 @@ def test_push_to_talk_is_said_at_the_top_too() -> None:
     assert session_to_xai(session) == {"turn_detection": None, "audio": {"input": {}}}
 
 
+def test_what_a_client_clears_is_cleared() -> None:
+    cleared = {"tools": None, "prompt": None, "tool_choice": None}
+    assert session_to_xai(cleared) == cleared
+
+
 def test_what_is_not_a_default_is_not_left_out() -> None:
     told = {"tool_choice": "required", "max_output_tokens": 100, "output_modalities": ["text"]}
     assert session_to_xai({"type": "realtime", **told}) == told

@@ -140,18 +140,19 @@ async def test_sessions_that_wait_for_a_run_share_its_failure(program: Program, 
     command = TokenCommand(str(program.path), now_s=Clock())
     gate = fifo(tmp_path)
     program.does(f"read line < '{gate}'; exit 1")
-    failures: list[str] = []
+    failures: list[UpstreamNoToken] = []
 
     async def ask() -> None:
         with pytest.raises(UpstreamNoToken) as failed:
             await command.current()
-        failures.append(failed.value.detail)
+        failures.append(failed.value)
 
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(ask)
         await opened(gate)
-    assert len(failures) == 5
+    assert len({failure.detail for failure in failures}) == 1
+    assert len({id(failure) for failure in failures}) == 5, "each session writes its own time to wait on its own"
     assert program.runs == 1
 
 

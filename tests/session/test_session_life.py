@@ -140,6 +140,21 @@ async def test_reading_the_upstream_stops_above_the_cap_and_goes_on_below(autoju
         assert 7 <= trio.current_time() - began_s <= 9
 
 
+async def test_an_interruption_above_the_cap_lets_the_upstream_be_read_again(autojump_clock: MockClock) -> None:
+    async with open_rig(Config(downlink_queue_ms=1_000)) as rig:
+        await rig.start()
+        await rig.upstream.send_json({"type": "response.created", "response": {"id": "resp_1"}})
+        for _ in range(20):
+            await rig.upstream.send_json(delta_event("item_a", 250))
+        await trio.testing.wait_all_tasks_blocked()
+        await rig.browser.send_json({"type": "relay.interrupt"})
+        flush = await rig.expect("relay.flush")
+        await rig.browser.send_json({"type": "relay.flushed", "flush": flush["flush"], "item": 1, "samples": 480})
+        await rig.upstream.send_json({"type": "response.done", "response": {"id": "resp_1", "status": "cancelled"}})
+        with trio.fail_after(1):
+            await rig.expect("response.done")
+
+
 async def test_speech_during_an_answer_flushes_and_truncates_at_what_was_played(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         await rig.start()

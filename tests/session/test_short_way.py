@@ -10,10 +10,14 @@ from contextlib import suppress
 import pytest
 import trio
 
+from relay import wire
 from relay.audio import Uplink
 from relay.config import Config
-from relay.core.passing import Passed
-from tests.peers import PeerEnded, frame
+from relay.core.passing import EventPath, Passed
+from relay.pump import Pump
+from relay.short_way import open_short_way
+from relay.way_stream import WayStream
+from tests.peers import PeerEnded, frame, loopback_pair
 from tests.session.road import RATE_HZ, RESPONSE, Road, open_road, voice
 
 
@@ -294,3 +298,13 @@ async def _flood(road: Road, count: int) -> None:
         await road.browser.send(voice(index))
         await trio.sleep(0.005)
     await road.browser.stream.send_all(_masked(voice(0)) * count)
+
+
+async def test_a_socket_that_cannot_be_waited_for_has_no_short_way_and_ends_nothing() -> None:
+    pump, limits = Pump(), wire.WireLimits(message_bytes=65_536)
+    async with open_road() as road, loopback_pair() as (_, near), loopback_pair() as (_, far):
+        browser = wire.WebSocket(WayStream(near), role="server", limits=limits)
+        upstream = wire.WebSocket(WayStream(far), role="client", limits=limits)
+        near.socket.close()
+        assert open_short_way(pump, road.session, EventPath(24_000, 0.1), browser, upstream) is None
+    assert pump.count == 0

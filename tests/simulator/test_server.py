@@ -409,7 +409,7 @@ def masked_frame(text: str) -> bytes:
     return b"\x81\xfe" + len(text).to_bytes(2) + bytes(4) + text.encode()
 
 
-@pytest.mark.parametrize(("limit", "value"), [("OUTBOX_EVENTS", 16), ("OUTBOX_BYTES", 16 * 1_200)])
+@pytest.mark.parametrize(("limit", "value"), [("OUTBOX_EVENTS", 16), ("OUTBOX_CHARS", 16 * 1_200)])
 async def test_who_asks_and_does_not_read_is_not_read_either(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
