@@ -72,7 +72,7 @@ def parse_upstream(url: str) -> Address:
         raise ValueError("a URL carries no user or password here; set RELAY_UPSTREAM_KEY instead")
     found = _URL.fullmatch(url)
     if found is None or found["scheme"] not in ("ws", "wss"):
-        raise ValueError("expected simulator, openai, or a URL such as wss://host/v1/realtime")
+        raise ValueError("expected simulator, openai, xai, qwen, localai, or a URL such as wss://host/v1/realtime")
     host = found["host"].strip("[]").lower()
     if "[" in found["host"] and not _is_ip_v6(host):
         raise ValueError("the part in brackets is not an IPv6 address")

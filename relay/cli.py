@@ -103,8 +103,8 @@ def commands() -> None:
     "upstream",
     "WHICH",
     "Who answers",
-    help="simulator, openai, or the URL of a server that speaks the Realtime API. "
-    "Without it: openai if OPENAI_API_KEY is set, else simulator.",
+    help="simulator, openai, xai, qwen, localai, or the URL of a server that speaks the Realtime API. "
+    "Without it: the profile's address, else openai if OPENAI_API_KEY is set, else simulator.",
 )
 @setting("profile", "NAME", "Who answers")
 @setting("model", "NAME", "Who answers")
@@ -131,6 +131,7 @@ def serve(**flags: Any) -> None:
     option can be given as an environment variable, whose name stands in brackets, or in the file; options beat
     environment beats file. More settings: docs/configuration.md.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before relay listens has nothing to reload
     config = load(flags, os.environ)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys
     _configure_log(config)

@@ -41,7 +41,7 @@ def check(field: str, text: str, source: str) -> Any:
 def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """Build the Config from flags (by field name, None = not given; `config` names the file), environment and file.
 
-    Raises ConfigError, whose text names the setting the way it was given.
+    Raises ConfigError, whose text names the setting the way it was given, or could be.
     """
     flags, env = _from_flags(argv_values), _from_environment(environ)
     config_file = flags.pop("config", None) or env.pop("config", None)
@@ -58,7 +58,12 @@ def load(argv_values: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
             values[name] = str(given[name].path)
     values |= _secrets(environ)
     config = with_profile_defaults(Config(**values), given)
-    _check_together(config, given)
+
+    def wrong(name: str, problem: str) -> ConfigError:
+        not_given = _Given(None, flag(name) if name in argv_values else variable(name))
+        return given.get(name, not_given).wrong(problem)
+
+    _check_together(config, given, wrong)
     return config
 
 
@@ -80,6 +85,7 @@ class _Given(NamedTuple):
 
 
 _Layer = dict[str, _Given]
+_Wrong = Callable[[str, str], ConfigError]
 
 
 def _from_flags(argv_values: Mapping[str, Any]) -> _Layer:
@@ -171,12 +177,8 @@ _CHECKS: Mapping[str, Any] = {
 }
 
 
-def _check_together(config: Config, given: _Layer) -> None:
-    """Refuse settings that are right one by one and wrong together."""
-
-    def wrong(name: str, problem: str) -> ConfigError:
-        return given.get(name, _Given(None, flag(name))).wrong(problem)
-
+def _check_together(config: Config, given: _Layer, wrong: _Wrong) -> None:
+    """Refuse settings that are right one by one and wrong together. `wrong` makes the error of a setting."""
     for name, problem in check_profile(config, given):
         raise wrong(name, problem)
     if config.upstream_kind != "simulator" and not config.openai_api_key and _is_openai_url(config.upstream_url):
@@ -193,7 +195,7 @@ def _check_together(config: Config, given: _Layer) -> None:
     _check_order(config, given, wrong)
 
 
-def _check_order(config: Config, given: _Layer, wrong: Callable[[str, str], ConfigError]) -> None:
+def _check_order(config: Config, given: _Layer, wrong: _Wrong) -> None:
     for low, high in _ORDERED:
         if getattr(config, low) > getattr(config, high):
             culprit, other = (low, high) if low in given else (high, low)

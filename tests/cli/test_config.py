@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.addresses import OPENAI_HOSTS
+from relay.cli import serve
 from relay.config import (
     DEFAULT_INSTRUCTIONS,
     ENVIRONMENT_ONLY,
@@ -36,9 +37,13 @@ TOKEN, SECRET = "token-0123456789abcdef0123456789abcdef", "secret-0123456789abcd
 TICKETS = {"RELAY_SERVER_TOKEN": TOKEN, "RELAY_TICKET_SECRET": SECRET}
 
 
+COMMAND_LINE = {str(option.name): None for option in serve.params}
+"""Nothing was typed."""
+
+
 def refusal(argv: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> str:
     with pytest.raises(ConfigError) as refused:
-        load(argv or {}, environ or {})
+        load({**COMMAND_LINE, **(argv or {})}, environ or {})
     text = refused.value.public
     assert "\n" not in text
     assert text.isprintable()
@@ -190,7 +195,7 @@ def test_a_prompt_file_that_cannot_be_a_prompt_is_refused(tmp_path: Path, conten
         ({"OPENAI_API_KEY": "two words"}, "OPENAI_API_KEY: this is not a key"),
         ({"RELAY_UPSTREAM_KEY": "ключ"}, "RELAY_UPSTREAM_KEY: this is not a key"),
         ({"RELAY_LEAD_MS": "5000", "RELAY_DOWNLINK_QUEUE_MS": "4000"}, "RELAY_LEAD_MS: must be at most downlink_"),
-        ({"RELAY_PING_INTERVAL_S": "25"}, "--silence-deadline-s: must be more than ping_interval_s"),
+        ({"RELAY_PING_INTERVAL_S": "25"}, "RELAY_SILENCE_DEADLINE_S: must be more than ping_interval_s"),
         ({"RELAY_COOLDOWN_MAX_S": "0.1"}, "RELAY_COOLDOWN_MAX_S: must be at least cooldown_base_s (0.5)"),
         ({"RELAY_SILENCE_DEADLINE_S": "3"}, "RELAY_SILENCE_DEADLINE_S: must be at least ping_interval_s (10)"),
     ],
@@ -334,7 +339,7 @@ def test_on_loopback_tickets_are_needed_where_they_are_set_up() -> None:
 @pytest.mark.parametrize("alone", TICKETS)
 def test_server_token_and_ticket_secret_belong_together(alone: str) -> None:
     text = refusal({}, {alone: TICKETS[alone]})
-    assert text.startswith("--tickets: RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET belong together")
+    assert text.startswith("RELAY_TICKETS: RELAY_SERVER_TOKEN and RELAY_TICKET_SECRET belong together")
 
 
 def test_server_token_and_ticket_secret_differ() -> None:

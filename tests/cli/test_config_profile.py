@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
+from relay.cli import serve
 from relay.config import Config, Secret
 from relay.config_sources import load
 from relay.core.supports import EVENTS, RECORDINGS
@@ -22,9 +23,13 @@ AZURE = "wss://my-resource.openai.azure.com"
 MODEL = {"model": "mine"}
 
 
+COMMAND_LINE = {str(option.name): None for option in serve.params}
+"""Nothing was typed."""
+
+
 def refusal(flags: dict[str, Any], environ: dict[str, str] | None = None) -> str:
     with pytest.raises(ConfigError) as refused:
-        load(flags, environ or {})
+        load({**COMMAND_LINE, **flags}, environ or {})
     return refused.value.public
 
 
