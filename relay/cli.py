@@ -131,14 +131,15 @@ def serve(**flags: Any) -> None:
     option can be given as an environment variable, whose name stands in brackets, or in the file; options beat
     environment beats file. More settings: docs/configuration.md.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before relay listens has nothing to reload
+    for early in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(early, signal.SIG_IGN)  # before relay listens there is nothing to reload or to tell
     config = load(flags, os.environ)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys
     _configure_log(config)
     if config.upstream_kind == "simulator":
         name = variable("simulator_faults")
         _check_faults(config.simulator_faults, name if name in os.environ else "simulator_faults")
-        click.echo(BY_CHOICE if config.upstream else NO_KEY)
+        _say(BY_CHOICE if config.upstream else NO_KEY)
 
     from relay.server import serve as serve_relay
 
@@ -212,6 +213,7 @@ def simulate(
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     gc.disable()  # until a server listens
+    _open_standard_streams()
     try:
         commands.main(prog_name="relay", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -263,7 +265,7 @@ def _run(server: Callable[..., Awaitable[None]], host: str, port: int) -> None:
             started = True
             gc.freeze()
             gc.enable()
-            click.echo(_page(address))
+            _say(_page(address))
 
     try:
         trio.run(run)
@@ -274,6 +276,22 @@ def _run(server: Callable[..., Awaitable[None]], host: str, port: int) -> None:
         if isinstance(error, (RelayError, KeyboardInterrupt)):
             raise error from None
         raise
+
+
+def _say(line: str) -> None:
+    """Tell whoever looks at standard output. If nobody does, that is no reason not to serve."""
+    try:
+        click.echo(line)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python still holds of it goes there at the end
+
+
+def _open_standard_streams() -> None:
+    """Let nothing else get a descriptor below 3: what is written to a stream that was closed would go there."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, "r" if number == 0 else "w"))
 
 
 def _page(address: str) -> str:

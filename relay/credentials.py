@@ -14,12 +14,14 @@ is a secret: neither it nor any error shows a word of it, and the log knows the 
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -182,8 +184,8 @@ def _token_in(output: bytes, now_s: float) -> Token:
 def _expiry_s(found: dict[str, Any], now_s: float) -> float:
     """Return until when a token holds: `expires_on` is a time, `expires_in` a span, each a number or a text of one."""
     for name, since_s in (("expires_on", 0.0), ("expires_in", now_s)):
-        try:
-            return since_s + float(found[name])
-        except (KeyError, TypeError, ValueError):
-            continue
+        with suppress(KeyError, TypeError, ValueError, OverflowError):
+            expires_s = since_s + float(found[name])
+            if math.isfinite(expires_s):
+                return expires_s
     return now_s + UNKNOWN_LIFE_S

@@ -11,6 +11,7 @@ Rules:
   no peer decides how much is written.
 - One event is one line of text (a traceback follows it, indented). Control characters are escaped: what a browser
   sends cannot forge a line or move a terminal's cursor.
+- A reader that stalls keeps nobody waiting: lines are lost then, and the log says how many (log_output.py).
 - What libraries log through `logging` or `warnings` comes out here too; their info only at level debug.
 """
 
@@ -30,6 +31,7 @@ from urllib.parse import quote
 import structlog
 
 from relay.config import Secret
+from relay.log_output import LogOutput
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
@@ -56,10 +58,11 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u
 def configure(level: Level = "info", fmt: Format = "text", *, stream: TextIO | None = None) -> None:
     """Send all logs of this process to `stream` (standard error). Calling it again replaces what was set before."""
     render = _as_json if fmt == "json" else _as_text
+    output = LogOutput(stream or sys.stderr)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _stamp, _exception_to_text, _clean, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *args: _Output(stream or sys.stderr, *args),
+        logger_factory=lambda *args: _Output(output, *args),
         cache_logger_on_first_use=False,
     )
     _route_libraries(level)
@@ -214,18 +217,15 @@ def _escaped(text: str) -> str:
 
 
 class _Output:
-    """Where structlog's methods end: one write per event. A stream that is gone is no reason to fail."""
+    """Where structlog's methods end: one write per event."""
 
-    def __init__(self, stream: TextIO, name: str = "relay") -> None:
-        self.stream = stream
+    def __init__(self, output: LogOutput, name: str = "relay") -> None:
+        self.output = output
         self.name = name
 
     def msg(self, line: str) -> None:
-        try:
-            self.stream.write(line + "\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            return
+        if lost := self.output.write(line):
+            get_logger(__name__).warning("log.lost", lines=lost)
 
     debug = info = warning = warn = error = exception = critical = msg
 

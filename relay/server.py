@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import trio
@@ -145,20 +145,32 @@ async def _watch_signals(
     watchdog: Watchdog,
     now: trio.CancelScope,
 ) -> None:
-    """Begin to drain at the first signal, and end with the second. SIGHUP is about the certificate, SIGUSR1 asks."""
+    """Begin to drain at SIGINT or SIGTERM, and end with the second. What the other signals run into ends nothing."""
     async for number in signals:
+        name = signal.Signals(number).name
         if number == signal.SIGUSR1:
-            log.info("server.state", sessions=services.admission.sessions, **watchdog.state())
+            with _no_reason_to_end(name):
+                log.info("server.state", sessions=services.admission.sessions, **watchdog.state())
             continue
-        log.info("server.signal", signal=signal.Signals(number).name)
+        log.info("server.signal", signal=name)
         if number == signal.SIGHUP:
-            await _reload(tls)
+            with _no_reason_to_end(name):
+                await _reload(tls)
             continue
         if services.admission.draining.is_set():
             now.cancel()
             return
         log.info("server.draining", sessions=services.admission.sessions)
         services.admission.drain(trio.current_time() + services.config.drain_s)
+
+
+@contextmanager
+def _no_reason_to_end(name: str) -> Iterator[None]:
+    """A request that comes as a signal may fail, for want of a thread for example; the sessions go on."""
+    try:
+        yield
+    except Exception:
+        log.exception("server.signal_failed", signal=name)
 
 
 async def _reload(tls: ServerTls | None) -> None:

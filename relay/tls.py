@@ -111,7 +111,12 @@ def _load(certificate_file: Path, key_file: Path) -> _Identity:
         raise _named(error, certificate_file, key_file) from None
     except OSError as error:  # one of them has gone since it was read
         raise _wrong(CERTIFICATE, certificate_file, f"cannot read it or its key: {error.strerror}") from None
-    begins, expires = (_time(shown[name]) for name in ("notBefore", "notAfter"))
+    except ValueError:  # a name that is not text, for example
+        raise _wrong(CERTIFICATE, certificate_file, "something in it cannot be read") from None
+    try:
+        begins, expires = (_time(shown[name]) for name in ("notBefore", "notAfter"))
+    except (KeyError, ValueError):
+        raise _wrong(CERTIFICATE, certificate_file, "its time of validity cannot be read") from None
     if expires <= datetime.now(UTC):
         raise _wrong(CERTIFICATE, certificate_file, f"expired on {expires:%Y-%m-%d %H:%M} UTC; renew it")
     if begins > datetime.now(UTC):

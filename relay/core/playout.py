@@ -29,6 +29,9 @@ FRAME_MS = 100
 PIECE_CHARS = 16_384
 """Base64 converted at a time: 256 ms at 24 kHz. The upstream's deltas are at most about twice as long."""
 
+LEAST_DELTA_MS = 5
+"""Shorter than any delta that an upstream sends in earnest."""
+
 _HEADER = struct.Struct("<BBHIQ")
 _KIND_AUDIO = 1
 
@@ -98,14 +101,18 @@ class Playout:
 
     @property
     def queued_ms(self) -> float:
-        """How much audio waits unconverted."""
+        """How much audio waits unconverted; each delta counts as LEAST_DELTA_MS at least, for the memory it takes."""
+        return max(self._waiting_ms, LEAST_DELTA_MS * len(self._waiting))
+
+    @property
+    def _waiting_ms(self) -> float:
         return self._waiting_samples * 1000 / self._upstream_rate_hz
 
     def unheard_s(self, now_s: float) -> float:
         """Seconds until the player has played all that is here and all that it has got."""
         ready_bytes = sum(len(entry.samples) for entry in self._ready if isinstance(entry, _Frame))
         ready_s = ready_bytes / self._sample_bytes / self._rate_hz
-        return max(0.0, self._busy_until_s - now_s) + ready_s + self.queued_ms / 1000
+        return max(0.0, self._busy_until_s - now_s) + ready_s + self._waiting_ms / 1000
 
     @property
     def spoken(self) -> AudioItem | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import re
+import time
 import warnings
 from typing import Any, get_args
 
@@ -106,6 +109,25 @@ def test_a_stream_that_is_gone_ends_nothing(stream: io.StringIO) -> None:
     log.configure("info", "text", stream=stream)
     stream.close()
     log.get_logger("test").info("into the void")
+
+
+def test_a_reader_that_stalls_keeps_nobody_waiting_and_is_told_what_it_missed() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "w") as writer:
+        log.configure("info", "text", stream=writer)
+        began_s = time.monotonic()
+        for number in range(1_000):
+            log.get_logger("test").info("line", number=number, values=["x" * 90] * 50)
+        assert time.monotonic() - began_s < 10, "a tenth of a second for one of them, not for each"
+        kept = os.read(reading, 1 << 20).decode()
+        log.get_logger("test").info("again", values=["x" * 90] * 50)
+        told = os.read(reading, 1 << 20).decode()
+    numbers = [int(found) for found in re.findall(r" number=(\d+) ", kept)]
+    assert numbers == list(range(len(numbers))), "the first of them, in order"
+    ends = kept.count("\n")
+    again, lost = told.removeprefix("\n").splitlines()
+    assert "again values=" in again
+    assert lost.endswith(f"log.lost lines={1_000 - ends}"), "one that was written in part is lost"
 
 
 JSON_VALUES = st.recursive(

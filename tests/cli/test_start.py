@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import shlex
+import signal
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
+from pathlib import Path
 
-from tests.processes import relay_process
+import pytest
+
+from tests.processes import MODULE, START_DEADLINE_S, clean_environment, relay_process
 
 IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
 NOT_NEEDED = {"numpy", "trio_websocket", "relay.simulator", "unittest"}
@@ -48,3 +60,67 @@ def test_garbage_is_looked_for_while_it_serves_but_not_in_what_was_imported() ->
     assert found is not None
     assert found[1] == "True"
     assert int(found[2]) > 10_000
+
+
+@contextmanager
+def started(
+    arguments: str = "", streams: str = "", stderr: int | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run relay from a shell, with the simulator; give the process and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    line = f"exec {shlex.join(MODULE)} serve --upstream simulator --port {port} {arguments} {streams}"
+    environment = clean_environment()
+    with subprocess.Popen(["sh", "-c", line], env=environment, stdin=subprocess.DEVNULL, stderr=stderr) as process:
+        try:
+            yield process, port
+        finally:
+            process.kill()
+
+
+def wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+    ends_at = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < ends_at:
+        assert process.poll() is None, "it has ended"
+        with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+            return
+        time.sleep(0.05)
+    raise AssertionError("no answer in time")
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/null"])
+def test_it_serves_whether_or_not_anybody_can_read_what_it_prints(streams: str) -> None:
+    with started(streams=streams) as (process, port):
+        wait_until_it_answers(process, port)
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_log_that_nobody_reads_stops_neither_answers_nor_the_end() -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 8_192)
+    try:
+        with started(streams=">/dev/null", stderr=writing) as (process, port):
+            wait_until_it_answers(process, port)
+            for _ in range(100):  # lines in the log
+                process.send_signal(signal.SIGUSR1)
+                wait_until_it_answers(process, port)
+            process.terminate()
+            assert process.wait(10) == 0
+        assert len(os.read(reading, 8_192)) > 3_000, "it was full"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("early", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_that_comes_before_it_listens_does_not_end_it(early: signal.Signals, tmp_path: Path) -> None:
+    settings = tmp_path / "relay.toml"
+    os.mkfifo(settings)
+    with started(f"--config {settings}", ">/dev/null 2>&1") as (process, port):
+        with settings.open("w") as file:  # waits until relay reads it
+            process.send_signal(early)
+            file.write("max_sessions = 1\n")
+        wait_until_it_answers(process, port)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from relay.audio import AudioDataError, Downlink
-from relay.core.playout import FRAME_MS, PIECE_CHARS, AudioItem, Playout, pcm16_samples
+from relay.core.playout import FRAME_MS, LEAST_DELTA_MS, PIECE_CHARS, AudioItem, Playout, pcm16_samples
 from tests.core.audio_fake import RATE_HZ, TAIL_SAMPLES, PlainDownlink, delta
 
 LEAD_S = 1.0
@@ -122,6 +122,14 @@ def test_a_huge_delta_is_converted_piece_by_piece_and_loses_nothing() -> None:
     frames = [m for tick in range(220) for m in take_all(playout, tick * 0.1) if isinstance(m, bytes)]
     assert max(map(len, frames)) <= 16 + 2 * FRAME_MS * 24
     assert b"".join(frame[16:] for frame in frames) == rising.tobytes()
+
+
+def test_deltas_without_samples_count_for_the_memory_that_they_take() -> None:
+    playout = new_playout()
+    for _ in range(1_000):
+        playout.put(item(), "AA==")
+    assert playout.queued_ms >= 1_000 * LEAST_DELTA_MS
+    assert playout.unheard_s(0.0) == 0.0
 
 
 def test_padding_in_the_middle_of_a_huge_delta_is_refused() -> None:

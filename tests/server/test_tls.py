@@ -137,6 +137,24 @@ def test_a_certificate_that_cannot_serve_ends_the_start_with_one_line_and_exit_c
     assert done.stderr.startswith("relay: tls_certificate_file: ")
 
 
+@pytest.mark.parametrize("byte", [b"\xff", b"?", b"\x00"])
+def test_a_certificate_with_a_garbled_byte_is_refused_whatever_the_byte_was_for(tmp_path: Path, byte: bytes) -> None:
+    made = Certificate.issue(tmp_path)
+    block = re.findall(
+        "-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", made.certificate_file.read_text(), re.S
+    )
+    der = ssl.PEM_cert_to_DER_cert(block[0])
+    refused = 0
+    for place in range(len(der)):
+        garbled = der[:place] + byte + der[place + 1 :]
+        made.certificate_file.write_text("\n".join([ssl.DER_cert_to_PEM_cert(garbled), *block[1:]]))
+        try:
+            ServerTls(str(made.certificate_file), str(made.key_file))
+        except ConfigError:
+            refused += 1
+    assert refused > 100
+
+
 @pytest.mark.parametrize(("days", "warns"), [(13, True), (15, False)])
 def test_the_log_warns_of_a_certificate_with_less_than_two_weeks_left(tmp_path: Path, days: int, warns: bool) -> None:
     made = Certificate.issue(tmp_path, not_after=datetime.now(UTC) + timedelta(days=days))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import resource
 import signal
 import time
 import urllib.request
+from contextlib import suppress
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from relay import log
-from relay.watchdog import PERIOD_S, Watchdog
+from relay.watchdog import PERIOD_S, Watchdog, _open_files
 from tests.processes import relay_process
 
 
@@ -78,3 +81,19 @@ def test_asked_by_a_signal_a_server_says_what_it_holds() -> None:
             time.sleep(0.02)
         assert "sessions=0 tasks=" in relay.stderr
         assert "native_handles=0" in relay.stderr
+
+
+def test_the_state_is_told_when_the_last_descriptor_is_taken() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        assert _open_files() is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+    assert (_open_files() or 0) > 3

@@ -85,6 +85,8 @@ async def test_a_token_is_fetched_once_and_renewed_before_it_expires(program: Pr
         ('{"access_token": "tok", "expires_on": "1700003600", "expires_in": "86399"}', 3_600),
         ('{"access_token": "tok", "expires_in": 3599, "token_type": "Bearer"}', 3_599),
         ('{"accessToken": "tok", "expires_on": "tomorrow"}', credentials.UNKNOWN_LIFE_S),
+        ('{"access_token": "tok", "expires_on": "inf", "expires_in": "nan"}', credentials.UNKNOWN_LIFE_S),
+        ('{"access_token": "tok", "expires_in": 1' + 400 * "0" + "}", credentials.UNKNOWN_LIFE_S),
         ("  tok\n", credentials.UNKNOWN_LIFE_S),
     ],
 )

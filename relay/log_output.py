@@ -1,0 +1,70 @@
+"""Where log lines go: a stream whose reader may stall, be full or go away, and relay goes on.
+
+Theory of operation. Whoever logs is the event loop's thread, so a write that waits keeps all sessions waiting: for a
+collector that hangs, a paused terminal, a full disk behind a pipe. So it is asked first whether there is room, which
+poll(2) answers for pieces of PIPE_BUF: a pipe that is writable takes one whole. A reader that has fallen behind has
+PATIENCE_MS once; after that lines are lost, and counted, until there is room again. The first that is written then is
+told how many were lost.
+
+Rules: nothing here raises, and nothing waits for longer than that.
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from io import UnsupportedOperation
+from os import write
+from typing import TextIO
+
+PATIENCE_MS = 100
+
+
+class LogOutput:
+    """One stream, for all loggers of the process."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._descriptor = _descriptor(stream)
+        self._room = select.poll()
+        if self._descriptor is not None:
+            self._room.register(self._descriptor, select.POLLOUT)
+        self._is_stalled = False
+        self._is_torn = False
+        self._lost = 0
+
+    def write(self, line: str) -> int:
+        """Write a line, or lose it. Return how many were lost just before one that was written."""
+        try:
+            is_written = self._write(line)
+        except (OSError, ValueError):  # the disk is full, the stream closed
+            is_written = False
+        if not is_written:
+            self._lost += 1
+            return 0
+        lost, self._lost = self._lost, 0
+        return lost
+
+    def _write(self, line: str) -> bool:
+        if self._descriptor is None:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+            return True
+        rest = memoryview(("\n" * self._is_torn + line + "\n").encode(errors="backslashreplace"))
+        while rest:
+            if not self._has_room():
+                return False
+            rest = rest[write(self._descriptor, rest[: select.PIPE_BUF]) :]
+            self._is_torn = len(rest) > 0
+        return True
+
+    def _has_room(self) -> bool:
+        self._is_stalled = not self._room.poll(0 if self._is_stalled else PATIENCE_MS)
+        return not self._is_stalled
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    with suppress(OSError, ValueError, UnsupportedOperation):  # it is none, or closed
+        stream.flush()
+        return stream.fileno()
+    return None
