@@ -60,6 +60,13 @@ class CoolDown:
         self._until_s = max(self._until_s, now_s + wait_s)
         error.retry_after_ms = self._retry_after_ms(now_s)
 
+    def lost(self, error: UpstreamError) -> None:
+        """A session that stood was lost: put the time to wait on `error`, and let others try.
+
+        One client can bring that about, by what it asks for; if it is the upstream, the next attempt shows it.
+        """
+        error.retry_after_ms = max(error.retry_after_ms or 1, round(self._choose(0.0, self._base_s) * 1000))
+
     def succeeded(self) -> None:
         """A session became ready: the upstream is well."""
         self._failures = 0

@@ -36,6 +36,7 @@ import trio
 
 from relay import tcp
 from relay.tcp import TcpStream
+from relay.tls import SecureStream
 
 STATE_KEY = "relay.connection"
 CLOSE_S = 1.0
@@ -66,12 +67,10 @@ def peer_of(stream: trio.SocketStream | TcpStream) -> str:
 class DetachableStream(trio.abc.Stream):
     """A connection, on loan to Hypercorn until it is detached: plain TCP here. A context that ends what it keeps."""
 
-    def __init__(
-        self, stream: trio.SocketStream | trio.SSLStream[TcpStream], place: Turns, *, send_deadline_s: float
-    ) -> None:
+    def __init__(self, stream: trio.SocketStream | SecureStream, place: Turns, *, send_deadline_s: float) -> None:
         self.place = place
         self._stream = stream
-        self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._transport = stream.transport_stream if isinstance(stream, SecureStream) else stream
         self._send_deadline_s = send_deadline_s
         self._reading: trio.CancelScope | None = None
         self._held = False
@@ -170,7 +169,7 @@ class DetachableStream(trio.abc.Stream):
 class DetachableTls(DetachableStream):
     """A connection over TLS, with what Hypercorn knows TLS by."""
 
-    def __init__(self, stream: trio.SSLStream[TcpStream], place: Turns, *, send_deadline_s: float) -> None:
+    def __init__(self, stream: SecureStream, place: Turns, *, send_deadline_s: float) -> None:
         super().__init__(stream, place, send_deadline_s=send_deadline_s)
         self._tls = stream
 
@@ -180,7 +179,7 @@ class DetachableTls(DetachableStream):
         return self._transport
 
     async def _read(self, max_bytes: int | None) -> bytes:
-        return bytes(await self._tls.receive_some())  # in pieces as large as one record
+        return await self._tls.receive_some()  # in pieces as large as one record
 
     async def do_handshake(self) -> None:
         """Wait for the handshake, which the server has done already."""
@@ -188,5 +187,4 @@ class DetachableTls(DetachableStream):
 
     def selected_alpn_protocol(self) -> str | None:
         """Say which protocol the peer and we agreed on."""
-        protocol: str | None = self._tls.selected_alpn_protocol()
-        return protocol
+        return self._tls.selected_alpn_protocol()

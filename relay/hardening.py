@@ -36,6 +36,9 @@ pyproject.toml and checked here. `install` is called once, before the first conn
 11. A connection that has ended and its protocol hold each other, and so all that they read, until the garbage collector
     looks at what lives long: once in hundreds of connections. -> Connection.
     tests/server/test_hardening.py::test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector
+12. As many requests are worked on at once as there are connections, a step of each in every turn of the loop: whoever
+    asks on 200 connections makes gaps in everybody's audio. They begin one after the other. -> Connection.
+    tests/server/test_hardening.py::test_requests_that_come_in_the_same_moment_begin_one_after_the_other
 """
 
 from __future__ import annotations
@@ -53,6 +56,8 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ws_stream
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
+
+from relay.turnstile import Turnstile
 
 HEAD_BYTES = 16_384
 """Request line and headers together. Precedents: 8 KiB per line in nginx, 16 KiB in Node."""
@@ -148,6 +153,9 @@ def _refusal(request: h11.Request) -> int | None:
     return 413 if body_bytes > BODY_BYTES else None
 
 
+_requests = Turnstile()
+
+
 class Connection(TCPServer):
     """A connection whose idle time runs in its own scope, and that ends when a write fails or the peer has ended."""
 
@@ -198,6 +206,8 @@ class Connection(TCPServer):
             self._task_group.spawn(self._idle_within, self._idle)
         elif self._idle is None:
             await self.idle_task.stop()  # the one that runs before the first request
+        if not event.idle:
+            await _requests.turn()
 
     async def _idle_within(self, scope: trio.CancelScope) -> None:
         with scope:

@@ -40,7 +40,6 @@ from relay.log import get_logger
 from relay.pump import Pump
 from relay.session import Services
 from relay.target import Target, target_for
-from relay.tcp import TcpStream
 from relay.tls import HandshakeFailed, ServerTls
 from relay.watchdog import Watchdog
 
@@ -231,7 +230,7 @@ async def _secured(stream: trio.SocketStream, tls: ServerTls | None, place: Plac
     """Shake hands if there is TLS. Raises HandshakeFailed."""
     if tls is None:
         return DetachableStream(stream, place, send_deadline_s=config.send_deadline_s)
-    secured = tls.wrap(TcpStream(stream))
+    secured = tls.wrap(stream)
     await tls.handshake(secured)
     return DetachableTls(secured, place, send_deadline_s=config.send_deadline_s)
 

@@ -156,7 +156,10 @@ class Session:
             return
         self._reason = reason
         if isinstance(reason, UpstreamError) and not isinstance(reason, UpstreamExpired | UpstreamCoolingDown):
-            self._cooldown.failed(reason, trio.current_time())
+            if self._connected.is_set():
+                self._cooldown.lost(reason)
+            else:
+                self._cooldown.failed(reason, trio.current_time())
         self._work.cancel()
         self._speaking.deadline = trio.current_time() + self._config.close_deadline_s
         self._to_browser.ring()

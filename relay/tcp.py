@@ -47,7 +47,7 @@ def _read(stream: trio.SocketStream | TcpStream, max_bytes: int | None) -> bytes
 
 
 class TcpStream(trio.abc.Stream):
-    """A stream that is read so, for TLS on top of it (trio.SSLStream), which asks for no size."""
+    """A stream that is read so, for TLS on top of it (trio.SSLStream)."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream

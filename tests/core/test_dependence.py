@@ -31,13 +31,13 @@ ALLOWED = {
     "_handshake": {"_frames"},
     "wire": {"_frames", "_handshake", "errors"},
     "tcp": {"_buffer"},
-    "detach": {"tcp"},
+    "detach": {"tcp", "tls"},
     "tls_stream": {"tcp"},
     "wakeup": set(),
     "way_stream": {"_native", "tcp", "tls_stream", "wakeup"},
     "pump": {"_native", "log"},
     "short_way": {"_buffer", "_native", "log", "wire", "core", "pump", "way_stream"},
-    "tls": LEAVES | {"tcp"},
+    "tls": LEAVES | {"tcp", "turnstile"},
     "admission": LEAVES,
     "browser": LEAVES | {"wakeup", "wire", "core"},
     "credentials": LEAVES,
@@ -52,7 +52,8 @@ ALLOWED = {
     "app": LEAVES
     | {"client_secrets", "door", "limits", "page", "tickets"}
     | {"session", "browser", "admission", "detach", "way_stream", "wire", "core"},
-    "hardening": set(),
+    "hardening": {"turnstile"},
+    "turnstile": set(),
     "connections": LEAVES,
     "watchdog": {"log", "audio"},
     "server": LEAVES

@@ -5,6 +5,7 @@ What the front door promises over plain HTTP is tested over TLS as well in test_
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import re
@@ -22,16 +23,20 @@ import trio
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock
 
 from relay import tls
 from relay.detach import DetachableTls
 from relay.errors import ConfigError
-from relay.tcp import TcpStream
-from relay.tls import HANDSHAKE_S, HandshakeFailed, SecureStream, ServerTls
+from relay.server import IDLE_S
+from relay.tls import HANDSHAKE_S, MOST_EMPTY, Ciphertext, HandshakeFailed, SecureStream, ServerTls
+from relay.turnstile import Turnstile
 from relay.wire import WebSocket, WireLimits
 from tests.certificates import Certificate
+from tests.peers import loopback_pair
 from tests.processes import RelayProcess, relay_process, run_relay
 from tests.server.talker import open_talker
 from tests.server.test_detach import Indifferent
@@ -269,12 +274,73 @@ async def test_a_handshake_that_is_not_finished_is_ended_in_time(
     certificate: Certificate, autojump_clock: MockClock
 ) -> None:
     tls = ServerTls(str(certificate.certificate_file), str(certificate.key_file))
-    ours, theirs = memory_stream_pair()
-    began_s = trio.current_time()
-    await theirs.send_all(b"\x16\x03\x01\x02\x00\x01")  # the first bytes of a ClientHello
-    with pytest.raises(HandshakeFailed):
-        await tls.handshake(tls.wrap(ours))  # type: ignore[arg-type]  # a memory stream will do
-    assert trio.current_time() - began_s == pytest.approx(HANDSHAKE_S)
+    async with loopback_pair() as (theirs, ours):
+        began_s = trio.current_time()
+        await theirs.send_all(b"\x16\x03\x01\x02\x00\x01")  # the first bytes of a ClientHello
+        with pytest.raises(HandshakeFailed):
+            await tls.handshake(tls.wrap(ours))
+        assert trio.current_time() - began_s == pytest.approx(HANDSHAKE_S)
+
+
+# Records that say nothing
+
+
+class KeyChanger:
+    """A client of OpenSSL's own, for what Python's has no name for: asking for new keys, and nothing else."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._lib = ctypes.CDLL("libssl.so.3")
+        for name, *arguments in (
+            ("SSL_CTX_new", ctypes.c_void_p),
+            ("SSL_new", ctypes.c_void_p),
+            ("SSL_set_fd", ctypes.c_void_p, ctypes.c_int),
+            ("SSL_connect", ctypes.c_void_p),
+            ("SSL_key_update", ctypes.c_void_p, ctypes.c_int),
+            ("SSL_do_handshake", ctypes.c_void_p),
+            ("SSL_write", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int),
+        ):
+            getattr(self._lib, name).argtypes = arguments
+        for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
+            getattr(self._lib, name).restype = ctypes.c_void_p
+        self._ssl = self._lib.SSL_new(self._lib.SSL_CTX_new(self._lib.TLS_client_method()))
+        self._lib.SSL_set_fd(self._ssl, connection.fileno())
+        assert self._lib.SSL_connect(self._ssl) == 1
+
+    def change(self) -> bool:
+        """Ask for a new key, and say which our own is; return whether it could be written."""
+        requested = 1
+        return bool(self._lib.SSL_key_update(self._ssl, requested) == 1 and self._lib.SSL_do_handshake(self._ssl) == 1)
+
+    def say(self, text: bytes) -> bool:
+        return bool(self._lib.SSL_write(self._ssl, text, len(text)) == len(text))
+
+
+def test_who_changes_keys_without_end_is_hung_up_on(relay: RelayProcess) -> None:
+    with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as connection:
+        connection.settimeout(None)
+        changer = KeyChanger(connection)
+        ends_at = time.monotonic() + IDLE_S - 2
+        while changer.change():
+            assert time.monotonic() < ends_at, "it may go on, until it counts as idle"
+
+
+def test_who_changes_keys_now_and_then_is_answered(relay: RelayProcess) -> None:
+    with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as connection:
+        connection.settimeout(None)
+        changer = KeyChanger(connection)
+        for _ in range(MOST_EMPTY // 2):
+            assert changer.change()
+            assert changer.say(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+            time.sleep(0.01)
+            assert connection.recv(65_536), "it has hung up"
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=12), st.integers(1, 30))
+def test_records_are_counted_however_they_are_cut(records: list[bytes], piece_bytes: int) -> None:
+    counting = Ciphertext(None, Turnstile())  # type: ignore[arg-type]  # nothing is read from it
+    data = b"".join(b"\x17\x03\x03" + len(record).to_bytes(2, "big") + record for record in records)
+    pieces = [data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes)]
+    assert sum(map(counting._records_in, pieces)) == len(records)
 
 
 # The end
@@ -295,7 +361,7 @@ async def secured_pair(
     """Give both ends of a TLS connection over real sockets: ours, theirs."""
     left, right = trio.socket.socketpair()
     tls = ServerTls(str(certificate.certificate_file), str(certificate.key_file))
-    ours = tls.wrap(TcpStream(trio.SocketStream(left)))
+    ours = tls.wrap(trio.SocketStream(left))
     theirs = trio.SSLStream(trio.SocketStream(right), certificate.trust(), server_hostname="localhost")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tls.handshake, ours)

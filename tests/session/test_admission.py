@@ -12,6 +12,7 @@ from relay.errors import (
     DayLimit,
     Overloaded,
     ShuttingDown,
+    UpstreamClosed,
     UpstreamCoolingDown,
     UpstreamRefused,
     UpstreamUnreachable,
@@ -42,6 +43,15 @@ def test_after_a_failure_nobody_tries_until_the_time_is_over() -> None:
     assert caught.value.retry_after_ms is not None
     assert caught.value.retry_after_ms >= 100
     cooldown.check(10.5)
+
+
+def test_a_session_that_is_lost_after_it_stood_keeps_nobody_from_the_upstream() -> None:
+    """What one client asks for may be more than relay takes, and ends its session."""
+    cooldown = CoolDown(0.5, 30.0, choose=Dice(1.0))
+    lost = UpstreamClosed()
+    cooldown.lost(lost)
+    cooldown.check(10.0)
+    assert lost.retry_after_ms == 500, "those who were lost together come back one by one"
 
 
 def test_the_ceiling_doubles_with_each_failure_in_a_row_up_to_the_maximum() -> None:
