@@ -281,7 +281,7 @@ def test_the_back_end_in_the_docs_gives_a_ticket_to_whoever_is_logged_in(
     relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APP_SECRET", "anything")
-    monkeypatch.setenv("RELAY_URL", relay.url.rstrip("/"))
+    monkeypatch.setenv("VOICE_RELAY_URL", relay.url.rstrip("/"))
     monkeypatch.setenv("RELAY_SERVER_TOKEN", TOKEN)
     back_end: dict[str, Any] = {"__name__": "back_end"}
     exec(example("A back end"), back_end)
