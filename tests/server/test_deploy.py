@@ -1,7 +1,7 @@
 """docs/deploy.md, run as it stands: nginx and HAProxy as Debian has them before a real relay, TLS at the proxy.
 
 The configurations are taken out of the page; what a test machine cannot have is filled in: ports, the certificate's
-place, and shorter times for silence.
+place, and shorter times for silence. A small HTTP server stands for the operator's back end.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ PAGE = (ROOT / "docs" / "deploy.md").read_text()
 TICKETS = {"RELAY_SERVER_TOKEN": "s" * 32, "RELAY_TICKET_SECRET": "t" * 32}
 OPEN = {"RELAY_TICKETS": "off", "RELAY_UPSTREAM": "simulator", "RELAY_MAX_SESSIONS_PER_ADDRESS": "1"}
 ORIGIN = "https://voice.example"
+TICKET_PATH = "/voice/ticket"
 ALICE, BOB = "127.0.0.2", "127.0.0.3"
 NGINX = """\
 daemon off;
@@ -78,17 +81,28 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running proxy: where it listens, and what its clients trust."""
+    """A running proxy: where it listens, what its clients trust, and what came to the back end behind it."""
 
     port: int
     trust: ssl.SSLContext
+    asked: list[tuple[str, str | None, str | None]]
 
 
-def nginx(folder: Path, certificate: Certificate, port: int, relay: RelayProcess) -> list[str]:
+@dataclass(frozen=True)
+class Ports:
+    """Where the proxy listens, and where what it is before listens."""
+
+    proxy: int
+    relay: int
+    back_end: int
+
+
+def nginx(folder: Path, certificate: Certificate, ports: Ports) -> list[str]:
     [site] = blocks("relay.conf")
     places = {
-        "listen 443": f"listen 127.0.0.1:{port}",
-        "127.0.0.1:8000": f"127.0.0.1:{relay.port}",
+        "listen 443": f"listen 127.0.0.1:{ports.proxy}",
+        "127.0.0.1:8000": f"127.0.0.1:{ports.relay}",
+        "127.0.0.1:5000": f"127.0.0.1:{ports.back_end}",
         "/etc/ssl/voice.example/fullchain.pem": str(certificate.certificate_file),
         "/etc/ssl/voice.example/privkey.pem": str(certificate.key_file),
         "60s": "2s",
@@ -99,13 +113,14 @@ def nginx(folder: Path, certificate: Certificate, port: int, relay: RelayProcess
     return [program("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
 
 
-def haproxy(folder: Path, certificate: Certificate, port: int, relay: RelayProcess) -> list[str]:
+def haproxy(folder: Path, certificate: Certificate, ports: Ports) -> list[str]:
     [configuration] = blocks("haproxy.cfg")
     pem = folder / "voice.example.pem"
     pem.write_bytes(certificate.certificate_file.read_bytes() + certificate.key_file.read_bytes())
     places = {
-        "bind :443": f"bind 127.0.0.1:{port}",
-        "127.0.0.1:8000": f"127.0.0.1:{relay.port}",
+        "bind :443": f"bind 127.0.0.1:{ports.proxy}",
+        "127.0.0.1:8000": f"127.0.0.1:{ports.relay}",
+        "127.0.0.1:5000": f"127.0.0.1:{ports.back_end}",
         "/etc/haproxy/voice.example.pem": str(pem),
         "60s": "2s",
     }
@@ -136,6 +151,31 @@ def running(command: list[str], port: int, log: Path) -> Iterator[None]:
             process.wait(10)
 
 
+@contextmanager
+def back_end() -> Iterator[tuple[int, list[tuple[str, str | None, str | None]]]]:
+    """Answer every POST, on a port that is given; note its path, and what it says of host and client."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name is http.server's
+            asked.append((self.path, self.headers["Host"], self.headers["X-Forwarded-For"]))
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -149,10 +189,10 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Rel
     settings = next(text for text in blocks("relay.toml") if "trusted_proxies" in text)
     (tmp_path / "relay.toml").write_text(settings)
     env = {**OPEN, "RELAY_PING_INTERVAL_S": "0.5"}
-    with relay_process("--config", str(tmp_path / "relay.toml"), env=env) as relay:
-        command = PROXIES[request.param](tmp_path, certificate, port, relay)
+    with relay_process("--config", str(tmp_path / "relay.toml"), env=env) as relay, back_end() as (site, asked):
+        command = PROXIES[request.param](tmp_path, certificate, Ports(port, relay.port, site))
         with running(command, port, tmp_path / "proxy.log"):
-            yield relay, Proxy(port, certificate.trust())
+            yield relay, Proxy(port, certificate.trust(), asked)
 
 
 def ask(proxy: Proxy, *lines: str, sender: str = ALICE) -> str:
@@ -219,6 +259,13 @@ def test_the_page_is_served_and_strangers_get_no_ticket(served: tuple[RelayProce
     assert " 403" in ask(proxy, "POST /v1/realtime/client_secrets HTTP/1.1", "Content-Length: 0")
 
 
+def test_the_page_gets_its_tickets_from_the_back_end_under_the_same_origin(served: tuple[RelayProcess, Proxy]) -> None:
+    _, proxy = served
+    assert " 201" in ask(proxy, f"POST {TICKET_PATH} HTTP/1.1", "Content-Length: 0")
+    assert " 404" in ask(proxy, f"POST {TICKET_PATH}/more HTTP/1.1", "Content-Length: 0")
+    assert proxy.asked == [(TICKET_PATH, "voice.example", ALICE)]
+
+
 def test_the_settings_of_the_page_are_accepted(tmp_path: Path) -> None:
     own, behind = blocks("relay.toml")
     for text in (own, behind):
@@ -227,6 +274,7 @@ def test_the_settings_of_the_page_are_accepted(tmp_path: Path) -> None:
         assert config.is_exposed
     assert "tls_certificate_file" in own
     assert config.trusted_proxies == ("127.0.0.1",)
+    assert config.ticket_url == TICKET_PATH
 
 
 def test_the_unit_gives_sessions_their_time_and_keeps_no_core() -> None:
