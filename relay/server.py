@@ -1,14 +1,15 @@
 """The process: listeners, one barrier per connection, signals, drain.
 
-Theory of operation. Two nurseries, one inside the other: the outer holds what the process needs (the simulator, the
-watch for signals), the inner one holds the connections. SIGINT or SIGTERM begins the end, in two steps:
+Theory of operation. Three nurseries, one inside the other: the outermost holds what the process needs (the simulator,
+the watch for signals), the next one the connections, the innermost what accepts them. SIGINT or SIGTERM begins the end,
+in two steps:
 
 1. No session begins any more, and `/readyz` fails. A session that is giving an answer gives it to its end, at most
    `drain_s` long; all others say goodbye at once (close 1012, with a time to come back). The listeners stay open, so
    that a load balancer can see `/readyz` fail, and whoever comes hears 503 and not nothing.
 2. When the last session has gone, or `drain_s` is over, the listeners close. What is left has the time of a goodbye.
 
-The inner nursery ends with its last connection and takes the outer one with it. A second signal waits for nobody.
+The connections' nursery ends with the last of them and takes the outermost with it. A second signal waits for nobody.
 SIGHUP reads the certificate again.
 
 Rules: nothing that happens on a connection gets past its barrier, because in Trio an exception that escapes a task ends

@@ -31,7 +31,7 @@ const STRIP_STEP_MS = 100;
 const SILENT_DBFS = -120;
 
 const byId = (id) => document.getElementById(id);
-const { tickets, ticketUrl } = document.documentElement.dataset; // written by the server (app.py)
+const { tickets, ticketUrl } = document.documentElement.dataset; // written by the server (page.py)
 const ticket = tickets === "required" ? () => fetchTicket(ticketUrl) : undefined;
 const client = new RelayClient();
 const conversation = new Conversation();

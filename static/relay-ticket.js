@@ -2,7 +2,7 @@
  * Tickets: what a page shows to be let in. The site's own back end gets them from relay (docs/tickets.md).
  *
  * Rules:
- * - A ticket opens one session: it is fetched anew for each, also when a session is resumed after a break.
+ * - A ticket opens one session: it is fetched anew for each, also for one that takes the place of a lost one.
  * - It goes into a subprotocol, never into a URL, a message or a log.
  */
 
