@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import urllib.request
 import zipfile
+from os.path import normpath
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from tests.processes import MODULE, ROOT, clean_environment, relay_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-SOURCES = ("relay", "native", "static", "docs")
+SOURCES = ("relay", "native", "static", "docs", "benchmarks", "tests")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
 def files_below(folder: str, pattern: str) -> set[str]:
@@ -47,6 +50,12 @@ def wheel(archives: Path) -> set[str]:
         return set(file.namelist())
 
 
+@pytest.fixture(scope="module")
+def sources(archives: Path) -> set[str]:
+    with tarfile.open(next(archives.glob("*.tar.gz"))) as file:
+        return {name.partition("/")[2] for name in file.getnames()}
+
+
 def test_the_wheel_has_the_page_and_all_that_it_loads(wheel: set[str]) -> None:
     page = {f"relay/{name}" for name in files_below("static", "*")}
     assert "relay/static/index.html" in page
@@ -74,12 +83,23 @@ def test_the_wheel_carries_the_licence(wheel: set[str]) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)
 
 
-def test_the_source_archive_has_all_that_the_wheel_is_built_from(archives: Path) -> None:
-    with tarfile.open(next(archives.glob("*.tar.gz"))) as file:
-        names = {name.partition("/")[2] for name in file.getnames()}
-    assert files_below("native", "*.[ch]") <= names
-    assert files_below("static", "*") <= names
-    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "relay/py.typed"} <= names
+def test_the_source_archive_has_all_that_the_wheel_is_built_from(sources: set[str]) -> None:
+    assert files_below("native", "*.[ch]") <= sources
+    assert files_below("static", "*") <= sources
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "relay/py.typed"} <= sources
+
+
+def test_the_source_archive_has_what_its_pages_link_to(sources: set[str]) -> None:
+    pages = [name for name in sources if name.endswith(".md")]
+    assert "docs/performance.md" in pages
+    for page in pages:
+        links = LINK.findall((ROOT / page).read_text())
+        missing = {normpath(Path(page).parent / link) for link in links} - sources
+        assert missing == set(), page
+
+
+def test_the_source_archive_has_no_stray_tests(sources: set[str]) -> None:
+    assert [name for name in sources if name.startswith("tests/")] == []
 
 
 def test_what_the_wheel_installs_serves_the_page(archives: Path, tmp_path: Path) -> None:
