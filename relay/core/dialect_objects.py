@@ -202,9 +202,7 @@ def _tool_to_beta(tool: Any) -> Any:
 
 
 TOOL_CHOICE = Pair(_choice_to_ga, _choice_to_beta)
-TOOLS = _list_of(
-    Pair(_as_it_is, lambda tool: NOTHING if isinstance(tool, dict) and tool.get("type") == "mcp" else tool)
-)
+TOOLS = _list_of(Pair(_as_it_is, _tool_to_beta))
 VOICE = Pair(_as_it_is, lambda voice: NOTHING if isinstance(voice, dict) else voice)
 
 # --- items ------------------------------------------------------------------------------------------------------------
