@@ -38,9 +38,6 @@ SCALARS: Final = object()
 View = Any
 """SCALAR, SCALARS, an object's fields with a view each, a list with the view of its entries, or a function."""
 
-OPERATORS_ROLES = frozenset({"system", "developer"})
-"""Who speaks in an item that no locked client may create."""
-
 _FORMAT = {"type": SCALAR, "rate": SCALAR}
 _VOICE = {"id": SCALAR}
 _CONTENT = dict.fromkeys(("id", "type", "text", "audio", "transcript", "image_url", "detail"), SCALAR)
