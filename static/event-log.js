@@ -8,9 +8,9 @@
  * - 500 rows, the oldest go first. The download holds the same rows.
  */
 
-export const MAX_STRING = 100;
-export const KEPT_STRING = 97;
-export const MAX_ROWS = 500;
+const MAX_STRING = 100;
+const KEPT_STRING = 97;
+const MAX_ROWS = 500;
 
 const COUNTED_TYPES = new Set(["relay.level", "relay.played"]);
 

@@ -8,7 +8,7 @@
  * - A missing input counts as silence, never as a pause: the audio clock must not stop.
  */
 
-export const FRAMES_PER_SECOND = 50;
+const FRAMES_PER_SECOND = 50;
 
 export class FrameCutter {
   #rateHz;

@@ -14,9 +14,9 @@
  *   on counting, up to MAX_ATTEMPTS, and none begins later than GIVE_UP_MS after the first end.
  */
 
-export const BASE_MS = 500;
-export const SPREAD_MS = 10_000;
-export const CAP_MS = 30_000;
+const BASE_MS = 500;
+const SPREAD_MS = 10_000;
+const CAP_MS = 30_000;
 export const SOON_MS = 2_000;
 export const HIDDEN_MS = 10_000;
 export const LASTING_MS = 10_000;

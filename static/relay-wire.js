@@ -7,13 +7,13 @@
  */
 
 export const SUBPROTOCOL = "relay.v1";
-export const HEADER_BYTES = 16;
-export const KIND_AUDIO = 1;
+const HEADER_BYTES = 16;
+const KIND_AUDIO = 1;
 export const BYTES_PER_SAMPLE = 4; // f32le in both directions
-export const MAX_MESSAGE_BYTES = 65_536; // one more ends the session
-export const MAX_TEXT = 32_000; // characters of one typed text
-export const MIN_RATE_HZ = 8_000;
-export const MAX_RATE_HZ = 192_000;
+const MAX_MESSAGE_BYTES = 65_536; // one more ends the session
+const MAX_TEXT = 32_000; // characters of one typed text
+const MIN_RATE_HZ = 8_000;
+const MAX_RATE_HZ = 192_000;
 
 /** Anything that ended a session, or kept one from starting. */
 export class RelayError extends Error {
