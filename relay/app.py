@@ -28,7 +28,7 @@ from relay.core.client import Client, ClientSettings
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
 from relay.detach import STATE_KEY, DetachableStream
-from relay.door import OPENAI, RELAY_V1, STATUS, Door, Knock, bearer
+from relay.door import OPENAI_SUBPROTOCOL, RELAY_V1_SUBPROTOCOL, STATUS, Door, Knock, bearer
 from relay.errors import RelayError
 from relay.limits import bound_by, client_settings
 from relay.log import get_logger
@@ -40,7 +40,7 @@ from relay.way_stream import with_short_way
 
 log = get_logger(__name__)
 
-OPENAI_BETA = "openai-beta.realtime-v1"
+BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
 BODY_S = 10
 """For the whole body of a request, however it trickles."""
@@ -207,15 +207,15 @@ async def _run_session(services: Services, caller: _Caller, stream: trio.abc.Str
 
 def asked_language(offered: Sequence[str], beta_headers: Iterable[str]) -> Language:
     """Return the language that a client asks for, by the subprotocols it offers and its OpenAI-Beta headers."""
-    if RELAY_V1 in offered:
+    if RELAY_V1_SUBPROTOCOL in offered:
         return "relay.v1"
     features = {feature.strip() for header in beta_headers for feature in header.split(",")}
-    return "openai-beta" if OPENAI_BETA in offered or BETA_HEADER in features else "openai"
+    return "openai-beta" if BETA_SUBPROTOCOL in offered or BETA_HEADER in features else "openai"
 
 
 def answered_subprotocol(offered: Sequence[str]) -> str | None:
     """Return the subprotocol to select: one of our two names, never another, for some clients offer a key as one."""
-    return next((name for name in (RELAY_V1, OPENAI) if name in offered), None)
+    return next((name for name in (RELAY_V1_SUBPROTOCOL, OPENAI_SUBPROTOCOL) if name in offered), None)
 
 
 def _client(language: Language, settings: ClientSettings) -> Client:

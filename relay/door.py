@@ -25,8 +25,8 @@ from relay.tickets import FORGED, Ticket, Tickets
 
 log = get_logger(__name__)
 
-RELAY_V1 = "relay.v1"
-OPENAI = "realtime"
+RELAY_V1_SUBPROTOCOL = "relay.v1"
+OPENAI_SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 
 STATUS: dict[type[RelayError], int] = {
@@ -66,8 +66,8 @@ class Door:
     def admit(self, knock: Knock, now_s: float) -> Ticket | None:
         """Let somebody in, with their ticket if tickets are needed. `now_s` is Unix time. Raises the refusal."""
         self._check_origin(knock.origins)
-        if knock.subprotocols and not {RELAY_V1, OPENAI} & set(knock.subprotocols):
-            raise BadRequest(f"Offer the subprotocol {RELAY_V1} or {OPENAI}.")
+        if knock.subprotocols and not {RELAY_V1_SUBPROTOCOL, OPENAI_SUBPROTOCOL} & set(knock.subprotocols):
+            raise BadRequest(f"Offer the subprotocol {RELAY_V1_SUBPROTOCOL} or {OPENAI_SUBPROTOCOL}.")
         ticket = self._read_ticket(knock, now_s)
         self._admission.check()
         self._admission.check_address(knock.peer)
