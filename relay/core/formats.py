@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from relay.audio import MAX_RATE_HZ, MIN_RATE_HZ
+
 G711 = frozenset({"audio/pcmu", "audio/pcma"})
 G711_RATE_HZ = 8_000
 
@@ -32,7 +34,7 @@ def samples(told: Any, otherwise: Samples) -> Samples:
     match told:
         case {"type": str(kind)} if kind in G711:
             return Samples(G711_RATE_HZ, 1)
-        case {"type": "audio/pcm", "rate": int(rate_hz)} if 8_000 <= rate_hz <= 192_000:
+        case {"type": "audio/pcm", "rate": int(rate_hz)} if MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             return Samples(rate_hz)
     return otherwise
 

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from relay.audio import MAX_RATE_HZ, MIN_RATE_HZ
 from relay.core import shapes
 from relay.core.shapes import Count, Shape
 
 EventId = Annotated[str, msgspec.Meta(max_length=512)]
 ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
-RateHz = Annotated[int, msgspec.Meta(ge=8_000, le=192_000)]
+RateHz = Annotated[int, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)]
 
 
 class Message(Shape, kw_only=True):

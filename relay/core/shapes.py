@@ -34,6 +34,7 @@ class Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class Pcm(Shape, tag="audio/pcm"):
     """PCM16."""
 
+    # The C contract's range, in figures: the command line reads this file, and starts without the C code.
     rate: Annotated[int, Meta(ge=8_000, le=192_000)] | None = None
 
 
