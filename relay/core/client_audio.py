@@ -17,13 +17,9 @@ import msgspec
 
 from relay.audio import MAX_FRAME_BYTES, AudioDataError, Downlink, Uplink, append_samples
 from relay.core import events
+from relay.core.formats import CLIENT_PCM, CLIENT_RATE_HZ
 from relay.core.places import Place, take, with_value
 from relay.errors import BadRequest, UpstreamProtocolError
-
-CLIENT_RATE_HZ = 24_000
-"""The PCM16 of these clients has this rate, whatever the upstream's."""
-
-CLIENT_PCM = {"type": "audio/pcm", "rate": CLIENT_RATE_HZ}
 
 FORMATTED = {
     events.SESSION_CREATED: "session",

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from relay.audio import MAX_RATE_HZ, MIN_RATE_HZ
+
+CLIENT_RATE_HZ = 24_000
+"""The PCM16 of clients that speak OpenAI's JSON has this rate, whatever the upstream's."""
+
+CLIENT_PCM: Final = {"type": "audio/pcm", "rate": CLIENT_RATE_HZ}
+"""What these clients send and play. It is the API's own, too, where a session does not name another."""
 
 G711 = frozenset({"audio/pcmu", "audio/pcma"})
 G711_RATE_HZ = 8_000

@@ -23,8 +23,8 @@ import msgspec
 from relay.audio import AudioDataError, check_append
 from relay.core import dialect, events, messages
 from relay.core.client import ClientSettings, Decision
-from relay.core.client_audio import CLIENT_RATE_HZ, ClientAudio
-from relay.core.formats import Samples, recordings, samples
+from relay.core.client_audio import ClientAudio
+from relay.core.formats import CLIENT_RATE_HZ, Samples, recordings, samples
 from relay.core.passing import NOTE_EVERY_S, EventPath, Passed, SpokenItem
 from relay.core.places import take
 from relay.core.policy import OPENAI, NothingToSet, Said, Up, policy_for, read_any

@@ -19,11 +19,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from relay.core import messages, shapes
+from relay.core.formats import CLIENT_PCM
 from relay.core.permissions import Permissions
 from relay.core.places import MISSING, merged, put, take, without
 from relay.core.refusals import NOT_YOURS, explained, is_unknown, not_an_object, refusal_of, refused
@@ -35,8 +36,6 @@ _event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 MAX_TEXT_CHARS = 32_000
 """The longest text that a locked client may type at once."""
-
-PCM: Final = {"type": "audio/pcm", "rate": 24_000}
 
 SESSION_GRANTS: dict[tuple[str, ...], frozenset[str]] = {
     ("instructions",): frozenset({"instructions"}),
@@ -115,8 +114,10 @@ class Policy:
         self._permissions = permissions
         self._language = language
         # Clients of OpenAI's JSON have one format, whatever the upstream's.
-        upstreams = {side: take(permissions.session, ("audio", side, "format"), PCM) for side in ("input", "output")}
-        self._formats = upstreams if language.replaced else dict.fromkeys(upstreams, PCM)
+        upstreams = {
+            side: take(permissions.session, ("audio", side, "format"), CLIENT_PCM) for side in ("input", "output")
+        }
+        self._formats = upstreams if language.replaced else dict.fromkeys(upstreams, CLIENT_PCM)
 
     def read(self, text: str) -> Said:
         """Read a text message. Raises BadRequest, naming the field; what is nested too deeply is no JSON for us."""

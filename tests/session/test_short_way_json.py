@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from relay.config import Config, Secret
-from relay.core.client_audio import CLIENT_RATE_HZ
+from relay.core.formats import CLIENT_RATE_HZ
 from relay.core.passing import Passed
 from tests.peers import TEXT, frame
 from tests.session.rig import delta_event
