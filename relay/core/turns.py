@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from relay.core import events
-from relay.core.formats import Samples, samples
+from relay.core.formats import Samples, base64_bytes, samples
 from relay.core.memory import Memory, is_count, name
 from relay.core.places import take
 from relay.core.turns_buffer import InputBuffer
@@ -115,8 +115,7 @@ class Turns:
     def audio(self, item_id: str, base64: str) -> None:
         """Audio of an answer came; of what has no name, nobody can ask."""
         if item_id:
-            audio_bytes = len(base64) // 4 * 3 - base64.count("=", -2)
-            self._items.audio(item_id, self._output.ms(audio_bytes) if self._output else None)
+            self._items.audio(item_id, self._output.ms(base64_bytes(base64)) if self._output else None)
 
     def passed(self, item_id: str, samples: int) -> None:
         """Audio of an answer came, of which only the samples were counted."""
