@@ -584,239 +584,226 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 /************************************************************/
 
 static void *_cffi_types[] = {
-/*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(char const *, size_t, relay_delta *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // char const *
+/*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(char const *, size_t, relay_delta *)
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 201), // char const *
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_delta *
+/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_delta *
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(char const *, size_t, uint32_t *, uint32_t *)
-/*  6 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/*  7 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/*  8 */ _CFFI_OP(_CFFI_OP_POINTER, 99), // uint32_t *
-/*  9 */ _CFFI_OP(_CFFI_OP_NOOP, 8),
-/* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(int)
-/* 12 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
-/* 13 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_pump *, int)
-/* 15 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_pump *
-/* 16 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 17 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
-/* 19 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 20 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/* 21 */ _CFFI_OP(_CFFI_OP_POINTER, 100), // uint64_t *
-/* 22 */ _CFFI_OP(_CFFI_OP_POINTER, 12), // int *
-/* 23 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
+/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(int)
+/*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
+/*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int)
+/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_pump *
+/* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 12 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
+/* 13 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 14 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 15 */ _CFFI_OP(_CFFI_OP_POINTER, 87), // uint64_t *
+/* 16 */ _CFFI_OP(_CFFI_OP_POINTER, 6), // int *
+/* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump const *)
+/* 20 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_pump const *
+/* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *)
+/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way *
 /* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_pump const *)
-/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 225), // relay_pump const *
-/* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *)
-/* 29 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way *
-/* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *, char const *, size_t)
-/* 32 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 33 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 34 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 35 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 36 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *, int)
-/* 37 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 38 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_way *, relay_way_item const *, int64_t)
-/* 41 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 42 */ _CFFI_OP(_CFFI_OP_POINTER, 230), // relay_way_item const *
-/* 43 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
-/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 231), // relay_ws *
-/* 47 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 48 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 49 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // char *
-/* 50 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(relay_ws const *)
-/* 53 */ _CFFI_OP(_CFFI_OP_POINTER, 231), // relay_ws const *
-/* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // int()(void)
+/* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, char const *, size_t)
+/* 26 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 27 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 28 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 29 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, int)
+/* 31 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 32 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, relay_way_item const *, int64_t)
+/* 35 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 217), // relay_way_item const *
+/* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
+/* 38 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
+/* 40 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws *
+/* 41 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 42 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 201), // char *
+/* 44 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws const *)
+/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws const *
+/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
+/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION, 14), // int64_t()(void)
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(char const *, size_t)
+/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 20), // int64_t()(void)
-/* 58 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(char const *, size_t)
-/* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 61 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(char const *, size_t, char *)
+/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(char const *, size_t, char *)
+/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 63 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 64 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 67 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 68 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(char const *, size_t, char const *, char *, size_t)
-/* 69 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 70 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 71 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
+/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 67 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 69 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 71 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_downlink *
+/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 74 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
-/* 76 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 76 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
 /* 77 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 78 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 80 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 81 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 82 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 83 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 84 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_downlink *
-/* 85 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 86 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 87 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 88 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 89 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
-/* 90 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 91 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 92 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 93 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
-/* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
-/* 97 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 80 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 81 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 82 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 83 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 84 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 85 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 86 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 87 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 88 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 90 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 92 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 93 */ _CFFI_OP(_CFFI_OP_POINTER, 206), // double *
+/* 94 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 96 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 97 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_downlink const *
 /* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 99 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 100 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 101 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 104 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 105 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
-/* 106 */ _CFFI_OP(_CFFI_OP_POINTER, 219), // double *
-/* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 108 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 110 */ _CFFI_OP(_CFFI_OP_POINTER, 224), // relay_downlink const *
-/* 111 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 112 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 113 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 114 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_uplink *
-/* 115 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 116 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 117 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 118 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 99 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 101 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink *
+/* 102 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 104 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 106 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 107 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 108 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
+/* 109 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 110 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 111 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 113 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 114 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 116 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
+/* 117 */ _CFFI_OP(_CFFI_OP_NOOP, 93),
+/* 118 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 119 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 121 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
-/* 122 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 123 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 124 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 125 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 126 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 127 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 128 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 129 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
-/* 130 */ _CFFI_OP(_CFFI_OP_NOOP, 106),
-/* 131 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 132 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 134 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_uplink const *
-/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_way *, char *, size_t, int *)
-/* 138 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 139 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 140 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 141 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 143 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_way *, int, char *, size_t)
-/* 144 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 145 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 146 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 147 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 149 */ _CFFI_OP(_CFFI_OP_FUNCTION, 222), // ptrdiff_t()(relay_way const *, int)
-/* 150 */ _CFFI_OP(_CFFI_OP_POINTER, 227), // relay_way const *
+/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 121 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink const *
+/* 122 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 124 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_way *, char *, size_t, int *)
+/* 125 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 126 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 127 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 128 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 129 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 130 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_way *, int, char *, size_t)
+/* 131 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 132 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 133 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 134 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 135 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_way const *, int)
+/* 137 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way const *
+/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 139 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 140 */ _CFFI_OP(_CFFI_OP_FUNCTION, 71), // relay_downlink *()(int, int, int, int *)
+/* 141 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 142 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 143 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 144 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 146 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
+/* 147 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION, 101), // relay_uplink *()(int, int, int, int *)
+/* 149 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 150 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 152 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION, 84), // relay_downlink *()(int, int, int, int *)
-/* 154 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 155 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 156 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 157 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 159 */ _CFFI_OP(_CFFI_OP_FUNCTION, 15), // relay_pump *()(void)
+/* 152 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION, 23), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 155 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 156 */ _CFFI_OP(_CFFI_OP_POINTER, 216), // relay_way_ends const *
+/* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
+/* 159 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
 /* 160 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 114), // relay_uplink *()(int, int, int, int *)
-/* 162 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 163 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 164 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 166 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION, 29), // relay_way *()(relay_pump *, relay_way_ends const *)
-/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
-/* 169 */ _CFFI_OP(_CFFI_OP_POINTER, 229), // relay_way_ends const *
-/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
-/* 172 */ _CFFI_OP(_CFFI_OP_NOOP, 110),
+/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
+/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 121),
+/* 163 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
+/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 166 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 167 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
+/* 171 */ _CFFI_OP(_CFFI_OP_NOOP, 137),
+/* 172 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
 /* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
-/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 134),
-/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
-/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 179 */ _CFFI_OP(_CFFI_OP_NOOP, 49),
-/* 180 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 22),
-/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
-/* 184 */ _CFFI_OP(_CFFI_OP_NOOP, 150),
-/* 185 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
-/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
-/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_downlink *)
-/* 190 */ _CFFI_OP(_CFFI_OP_NOOP, 84),
+/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
+/* 175 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_downlink *)
+/* 177 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 178 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_pump *)
+/* 180 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 181 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_uplink *)
+/* 183 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
+/* 184 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_way *)
+/* 186 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_way *, relay_way_counts *)
+/* 189 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 190 */ _CFFI_OP(_CFFI_OP_POINTER, 215), // relay_way_counts *
 /* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_pump *)
-/* 193 */ _CFFI_OP(_CFFI_OP_NOOP, 15),
+/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_ws *)
+/* 193 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
 /* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_uplink *)
-/* 196 */ _CFFI_OP(_CFFI_OP_NOOP, 114),
-/* 197 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 198 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_way *)
-/* 199 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
+/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 196 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
+/* 197 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 198 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 199 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
 /* 200 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 201 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_way *, relay_way_counts *)
-/* 202 */ _CFFI_OP(_CFFI_OP_NOOP, 29),
-/* 203 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_way_counts *
-/* 204 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 205 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_ws *)
-/* 206 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 207 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 208 */ _CFFI_OP(_CFFI_OP_FUNCTION, 232), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 209 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 210 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 211 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 212 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 213 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 214 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 215 */ _CFFI_OP(_CFFI_OP_ARRAY, 214), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
-/* 216 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
-/* 217 */ _CFFI_OP(_CFFI_OP_ARRAY, 214), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
-/* 218 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
-/* 219 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 220 */ _CFFI_OP(_CFFI_OP_ARRAY, 12), // int[2]
-/* 221 */ (_cffi_opcode_t)(2),
-/* 222 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 223 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 224 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
-/* 225 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
-/* 226 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
-/* 227 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
-/* 228 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
-/* 229 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
-/* 230 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
-/* 231 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
-/* 232 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 201 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 202 */ _CFFI_OP(_CFFI_OP_ARRAY, 201), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 203 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 204 */ _CFFI_OP(_CFFI_OP_ARRAY, 201), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 205 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 206 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 207 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
+/* 208 */ (_cffi_opcode_t)(2),
+/* 209 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 211 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
+/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
+/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
+/* 214 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
+/* 215 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
+/* 216 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
+/* 217 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
+/* 218 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
+/* 219 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -897,152 +884,6 @@ static void _cffi_checkfld_typedef_relay_ws(relay_ws *p)
   (void)((p->length) | 0);  /* check that 'relay_ws.length' is an integer */
 }
 struct _cffi_align_typedef_relay_ws { char x; relay_ws y; };
-
-static int _cffi_d_relay_append_find(char const * x0, size_t x1, uint32_t * x2, uint32_t * x3)
-{
-  return relay_append_find(x0, x1, x2, x3);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_append_find(PyObject *self, PyObject *args)
-{
-  char const * x0;
-  size_t x1;
-  uint32_t * x2;
-  uint32_t * x3;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  int result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-  PyObject *arg2;
-  PyObject *arg3;
-
-  if (!PyArg_UnpackTuple(args, "relay_append_find", 4, 4, &arg0, &arg1, &arg2, &arg3))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x1 = _cffi_to_c_int(arg1, size_t);
-  if (x1 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(8), arg2, (char **)&x2);
-  if (datasize != 0) {
-    x2 = ((size_t)datasize) <= 640 ? (uint32_t *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(8), arg2, (char **)&x2,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(8), arg3, (char **)&x3);
-  if (datasize != 0) {
-    x3 = ((size_t)datasize) <= 640 ? (uint32_t *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(8), arg3, (char **)&x3,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_append_find(x0, x1, x2, x3); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, int);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_append_find _cffi_d_relay_append_find
-#endif
-
-static ptrdiff_t _cffi_d_relay_append_frame(char const * x0, size_t x1, char const * x2, char * x3, size_t x4)
-{
-  return relay_append_frame(x0, x1, x2, x3, x4);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_append_frame(PyObject *self, PyObject *args)
-{
-  char const * x0;
-  size_t x1;
-  char const * x2;
-  char * x3;
-  size_t x4;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  ptrdiff_t result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-  PyObject *arg2;
-  PyObject *arg3;
-  PyObject *arg4;
-
-  if (!PyArg_UnpackTuple(args, "relay_append_frame", 5, 5, &arg0, &arg1, &arg2, &arg3, &arg4))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x1 = _cffi_to_c_int(arg1, size_t);
-  if (x1 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg2, (char **)&x2);
-  if (datasize != 0) {
-    x2 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg2, (char **)&x2,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg3, (char **)&x3);
-  if (datasize != 0) {
-    x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg3, (char **)&x3,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x4 = _cffi_to_c_int(arg4, size_t);
-  if (x4 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_append_frame(x0, x1, x2, x3, x4); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, ptrdiff_t);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_append_frame _cffi_d_relay_append_frame
-#endif
 
 static ptrdiff_t _cffi_d_relay_base64_check(char const * x0, size_t x1)
 {
@@ -1128,10 +969,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg2, (char **)&x2);
+      _cffi_type(43), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1233,19 +1074,19 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(84), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(84), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg1, (char **)&x1);
+      _cffi_type(43), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1300,10 +1141,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(84), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(84), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1330,10 +1171,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg5, (char **)&x5);
+      _cffi_type(43), arg5, (char **)&x5);
   if (datasize != 0) {
     x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg5, (char **)&x5,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg5, (char **)&x5,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1378,10 +1219,10 @@ _cffi_f_relay_downlink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(110), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(110), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1418,10 +1259,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(84), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(84), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1464,19 +1305,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(84), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(84), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(106), arg1, (char **)&x1);
+      _cffi_type(93), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(106), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(93), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1537,10 +1378,10 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(22), arg3, (char **)&x3);
+      _cffi_type(16), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(22), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1552,7 +1393,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(84));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(71));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1587,10 +1428,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(84), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(84), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1609,10 +1450,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg3, (char **)&x3);
+      _cffi_type(43), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1649,10 +1490,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(84), arg0, (char **)&x0);
+      _cffi_type(71), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(84), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1693,10 +1534,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(110), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(110), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1735,10 +1576,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(110), arg0, (char **)&x0);
+      _cffi_type(97), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(110), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1855,10 +1696,10 @@ _cffi_f_relay_pump_bell(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(26), arg0, (char **)&x0);
+      _cffi_type(20), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(20), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1893,10 +1734,10 @@ _cffi_f_relay_pump_fd(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(26), arg0, (char **)&x0);
+      _cffi_type(20), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(20), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1929,10 +1770,10 @@ _cffi_f_relay_pump_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1971,7 +1812,7 @@ _cffi_f_relay_pump_new(PyObject *self, PyObject *noarg)
 
   (void)self; /* unused */
   (void)noarg; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(15));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(9));
   return pyresult;
 }
 #else
@@ -2005,10 +1846,10 @@ _cffi_f_relay_pump_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2018,28 +1859,28 @@ _cffi_f_relay_pump_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(21), arg2, (char **)&x2);
+      _cffi_type(15), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (uint64_t *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(21), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(15), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(22), arg3, (char **)&x3);
+      _cffi_type(16), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(22), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(22), arg4, (char **)&x4);
+      _cffi_type(16), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(22), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(16), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2080,10 +1921,10 @@ _cffi_f_relay_pump_wait_for(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2162,10 +2003,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(114), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(114), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2193,10 +2034,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg4, (char **)&x4);
+      _cffi_type(43), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2241,10 +2082,10 @@ _cffi_f_relay_uplink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(134), arg0, (char **)&x0);
+      _cffi_type(121), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(134), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(121), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2281,10 +2122,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(114), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(114), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2327,19 +2168,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(114), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(114), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(106), arg1, (char **)&x1);
+      _cffi_type(93), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(106), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(93), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2400,10 +2241,10 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(22), arg3, (char **)&x3);
+      _cffi_type(16), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(22), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2415,7 +2256,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(114));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(101));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2450,10 +2291,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(114), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(114), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2472,10 +2313,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg3, (char **)&x3);
+      _cffi_type(43), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2520,10 +2361,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(134), arg0, (char **)&x0);
+      _cffi_type(121), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(134), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(121), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2562,10 +2403,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(134), arg0, (char **)&x0);
+      _cffi_type(121), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(134), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(121), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2604,19 +2445,19 @@ _cffi_f_relay_way_count(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(203), arg1, (char **)&x1);
+      _cffi_type(190), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(203), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(190), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2697,10 +2538,10 @@ _cffi_f_relay_way_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2745,19 +2586,19 @@ _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg1, (char **)&x1);
+      _cffi_type(43), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2767,10 +2608,10 @@ _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(22), arg3, (char **)&x3);
+      _cffi_type(16), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(22), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2811,19 +2652,19 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg0, (char **)&x0);
+      _cffi_type(9), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(169), arg1, (char **)&x1);
+      _cffi_type(156), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(169), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(156), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2835,7 +2676,7 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(29));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(23));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2864,10 +2705,10 @@ _cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(150), arg0, (char **)&x0);
+      _cffi_type(137), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(150), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(137), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2914,19 +2755,19 @@ _cffi_f_relay_way_open_down(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(42), arg1, (char **)&x1);
+      _cffi_type(36), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_item const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(42), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(36), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2965,10 +2806,10 @@ _cffi_f_relay_way_open_up(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3009,19 +2850,19 @@ _cffi_f_relay_way_out(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(150), arg0, (char **)&x0);
+      _cffi_type(137), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(150), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(137), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(185), arg1, (char **)&x1);
+      _cffi_type(172), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char const * *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(185), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(172), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3066,19 +2907,19 @@ _cffi_f_relay_way_receive(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg1, (char **)&x1);
+      _cffi_type(43), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3088,10 +2929,10 @@ _cffi_f_relay_way_receive(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(22), arg3, (char **)&x3);
+      _cffi_type(16), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(22), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3136,10 +2977,10 @@ _cffi_f_relay_way_rest(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3149,10 +2990,10 @@ _cffi_f_relay_way_rest(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg2, (char **)&x2);
+      _cffi_type(43), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3199,10 +3040,10 @@ _cffi_f_relay_way_send(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3256,10 +3097,10 @@ _cffi_f_relay_way_serve(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3302,19 +3143,19 @@ _cffi_f_relay_way_shut(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(203), arg1, (char **)&x1);
+      _cffi_type(190), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(203), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(190), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3355,10 +3196,10 @@ _cffi_f_relay_way_watch(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(29), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(29), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3397,10 +3238,10 @@ _cffi_f_relay_ws_between_messages(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(53), arg0, (char **)&x0);
+      _cffi_type(47), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(53), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3475,10 +3316,10 @@ _cffi_f_relay_ws_build(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg4, (char **)&x4);
+      _cffi_type(43), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3525,10 +3366,10 @@ _cffi_f_relay_ws_init(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg0, (char **)&x0);
+      _cffi_type(40), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(40), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3587,10 +3428,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg0, (char **)&x0);
+      _cffi_type(40), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(40), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3609,10 +3450,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(49), arg3, (char **)&x3);
+      _cffi_type(43), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(49), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3649,10 +3490,10 @@ _cffi_f_relay_ws_skip(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg0, (char **)&x0);
+      _cffi_type(40), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(40), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3686,24 +3527,10 @@ static int _cffi_const_RELAY_E_CLOSED(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_RELAY_E_FORMAT(unsigned long long *o)
-{
-  int n = (RELAY_E_FORMAT) <= 0;
-  *o = (unsigned long long)((RELAY_E_FORMAT) | 0);  /* check that RELAY_E_FORMAT is an integer */
-  return n;
-}
-
 static int _cffi_const_RELAY_E_LENGTH(unsigned long long *o)
 {
   int n = (RELAY_E_LENGTH) <= 0;
   *o = (unsigned long long)((RELAY_E_LENGTH) | 0);  /* check that RELAY_E_LENGTH is an integer */
-  return n;
-}
-
-static int _cffi_const_RELAY_E_MEMORY(unsigned long long *o)
-{
-  int n = (RELAY_E_MEMORY) <= 0;
-  *o = (unsigned long long)((RELAY_E_MEMORY) | 0);  /* check that RELAY_E_MEMORY is an integer */
   return n;
 }
 
@@ -3784,13 +3611,6 @@ static int _cffi_const_RELAY_NEWS_STUCK(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_RELAY_PUMP_LOOP(unsigned long long *o)
-{
-  int n = (RELAY_PUMP_LOOP) <= 0;
-  *o = (unsigned long long)((RELAY_PUMP_LOOP) | 0);  /* check that RELAY_PUMP_LOOP is an integer */
-  return n;
-}
-
 static int _cffi_const_RELAY_PUMP_NEWS(unsigned long long *o)
 {
   int n = (RELAY_PUMP_NEWS) <= 0;
@@ -3847,24 +3667,10 @@ static int _cffi_const_RELAY_WAY_BROWSER(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_RELAY_WAY_FRAME_BYTES(unsigned long long *o)
-{
-  int n = (RELAY_WAY_FRAME_BYTES) <= 0;
-  *o = (unsigned long long)((RELAY_WAY_FRAME_BYTES) | 0);  /* check that RELAY_WAY_FRAME_BYTES is an integer */
-  return n;
-}
-
 static int _cffi_const_RELAY_WAY_ID_CHARS(unsigned long long *o)
 {
   int n = (RELAY_WAY_ID_CHARS) <= 0;
   *o = (unsigned long long)((RELAY_WAY_ID_CHARS) | 0);  /* check that RELAY_WAY_ID_CHARS is an integer */
-  return n;
-}
-
-static int _cffi_const_RELAY_WAY_REST_BYTES(unsigned long long *o)
-{
-  int n = (RELAY_WAY_REST_BYTES) <= 0;
-  *o = (unsigned long long)((RELAY_WAY_REST_BYTES) | 0);  /* check that RELAY_WAY_REST_BYTES is an integer */
   return n;
 }
 
@@ -4022,13 +3828,6 @@ static int _cffi_const_RELAY_WS_PING(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_RELAY_WS_PONG(unsigned long long *o)
-{
-  int n = (RELAY_WS_PONG) <= 0;
-  *o = (unsigned long long)((RELAY_WS_PONG) | 0);  /* check that RELAY_WS_PONG is an integer */
-  return n;
-}
-
 static int _cffi_const_RELAY_WS_SERVER(unsigned long long *o)
 {
   int n = (RELAY_WS_SERVER) <= 0;
@@ -4046,9 +3845,7 @@ static int _cffi_const_RELAY_WS_TEXT(unsigned long long *o)
 static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_E_BASE64", (void *)_cffi_const_RELAY_E_BASE64, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_CLOSED", (void *)_cffi_const_RELAY_E_CLOSED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "RELAY_E_FORMAT", (void *)_cffi_const_RELAY_E_FORMAT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_LENGTH", (void *)_cffi_const_RELAY_E_LENGTH, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "RELAY_E_MEMORY", (void *)_cffi_const_RELAY_E_MEMORY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_NOT_MINE", (void *)_cffi_const_RELAY_E_NOT_MINE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_E_ROOM", (void *)_cffi_const_RELAY_E_ROOM, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_F32LE", (void *)_cffi_const_RELAY_F32LE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -4060,7 +3857,6 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_NEWS_ENCRYPT", (void *)_cffi_const_RELAY_NEWS_ENCRYPT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_NEWS_NONE", (void *)_cffi_const_RELAY_NEWS_NONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_NEWS_STUCK", (void *)_cffi_const_RELAY_NEWS_STUCK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "RELAY_PUMP_LOOP", (void *)_cffi_const_RELAY_PUMP_LOOP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_PUMP_NEWS", (void *)_cffi_const_RELAY_PUMP_NEWS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_PUMP_TIME", (void *)_cffi_const_RELAY_PUMP_TIME, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_S16LE", (void *)_cffi_const_RELAY_S16LE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -4069,9 +3865,7 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_SIMD_NEON", (void *)_cffi_const_RELAY_SIMD_NEON, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_SSE2", (void *)_cffi_const_RELAY_SIMD_SSE2, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WAY_BROWSER", (void *)_cffi_const_RELAY_WAY_BROWSER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "RELAY_WAY_FRAME_BYTES", (void *)_cffi_const_RELAY_WAY_FRAME_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WAY_ID_CHARS", (void *)_cffi_const_RELAY_WAY_ID_CHARS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "RELAY_WAY_REST_BYTES", (void *)_cffi_const_RELAY_WAY_REST_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WAY_UPSTREAM", (void *)_cffi_const_RELAY_WAY_UPSTREAM, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_BINARY", (void *)_cffi_const_RELAY_WS_BINARY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_CLIENT", (void *)_cffi_const_RELAY_WS_CLIENT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -4094,176 +3888,173 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_WS_OP_TEXT", (void *)_cffi_const_RELAY_WS_OP_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_PIECE", (void *)_cffi_const_RELAY_WS_PIECE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_PING", (void *)_cffi_const_RELAY_WS_PING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "RELAY_WS_PONG", (void *)_cffi_const_RELAY_WS_PONG, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_append_find", (void *)_cffi_f_relay_append_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 5), (void *)_cffi_d_relay_append_find },
-  { "relay_append_frame", (void *)_cffi_f_relay_append_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 68), (void *)_cffi_d_relay_append_frame },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 59), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 63), (void *)_cffi_d_relay_base64_encode },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 53), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_base64_encode },
   { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_relay_delta_find },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 83), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 95), (void *)_cffi_d_relay_downlink_frame },
-  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 189), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 104), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 153), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 88), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 189), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 109), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 171), (void *)_cffi_d_relay_downlink_state_bytes },
-  { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 11), (void *)_cffi_d_relay_init },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 55), (void *)_cffi_d_relay_live_handles },
-  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 57), (void *)_cffi_d_relay_now_ns },
-  { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_pump_bell },
-  { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_pump_fd },
-  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 192), (void *)_cffi_d_relay_pump_free },
-  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 159), (void *)_cffi_d_relay_pump_new },
-  { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 18), (void *)_cffi_d_relay_pump_next },
-  { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 14), (void *)_cffi_d_relay_pump_wait_for },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 187), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_frame },
-  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 133), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 195), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 128), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 161), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 113), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 133), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 201), (void *)_cffi_d_relay_way_count },
-  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 59), (void *)_cffi_d_relay_way_frame_bytes },
-  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 198), (void *)_cffi_d_relay_way_free },
-  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 177), (void *)_cffi_d_relay_way_hear },
-  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 167), (void *)_cffi_d_relay_way_new },
-  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 149), (void *)_cffi_d_relay_way_next_bytes },
-  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_relay_way_open_down },
-  { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 28), (void *)_cffi_d_relay_way_open_up },
-  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 183), (void *)_cffi_d_relay_way_out },
-  { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 137), (void *)_cffi_d_relay_way_receive },
-  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 143), (void *)_cffi_d_relay_way_rest },
-  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 31), (void *)_cffi_d_relay_way_send },
-  { "relay_way_serve", (void *)_cffi_f_relay_way_serve, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_relay_way_serve },
-  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 201), (void *)_cffi_d_relay_way_shut },
-  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_relay_way_watch },
-  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 52), (void *)_cffi_d_relay_ws_between_messages },
-  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 75), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 208), (void *)_cffi_d_relay_ws_init },
-  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 45), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 205), (void *)_cffi_d_relay_ws_skip },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 70), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 82), (void *)_cffi_d_relay_downlink_frame },
+  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_downlink_frame_room },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 176), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 91), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 140), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 75), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 176), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 158), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 5), (void *)_cffi_d_relay_init },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 49), (void *)_cffi_d_relay_live_handles },
+  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 51), (void *)_cffi_d_relay_now_ns },
+  { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 19), (void *)_cffi_d_relay_pump_bell },
+  { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 19), (void *)_cffi_d_relay_pump_fd },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 179), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 146), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 12), (void *)_cffi_d_relay_pump_next },
+  { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_pump_wait_for },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 174), (void *)_cffi_d_relay_table_bytes },
+  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 107), (void *)_cffi_d_relay_uplink_frame },
+  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_frame_room },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 182), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 115), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 148), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 100), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 161), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 188), (void *)_cffi_d_relay_way_count },
+  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 53), (void *)_cffi_d_relay_way_frame_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 185), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 164), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 154), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 136), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 34), (void *)_cffi_d_relay_way_open_down },
+  { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_way_open_up },
+  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 170), (void *)_cffi_d_relay_way_out },
+  { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 124), (void *)_cffi_d_relay_way_receive },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 130), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 25), (void *)_cffi_d_relay_way_send },
+  { "relay_way_serve", (void *)_cffi_f_relay_way_serve, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_serve },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 188), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_watch },
+  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 46), (void *)_cffi_d_relay_ws_between_messages },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 62), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 195), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 39), (void *)_cffi_d_relay_ws_next },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 192), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
   { "item_id", offsetof(relay_delta, item_id),
                sizeof(((relay_delta *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 99) },
+               _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "item_id_chars", offsetof(relay_delta, item_id_chars),
                      sizeof(((relay_delta *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "response_id", offsetof(relay_delta, response_id),
                    sizeof(((relay_delta *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "response_id_chars", offsetof(relay_delta, response_id_chars),
                          sizeof(((relay_delta *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "delta", offsetof(relay_delta, delta),
              sizeof(((relay_delta *)0)->delta),
-             _CFFI_OP(_CFFI_OP_NOOP, 99) },
+             _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "delta_chars", offsetof(relay_delta, delta_chars),
                    sizeof(((relay_delta *)0)->delta_chars),
-                   _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "content_index", offsetof(relay_delta, content_index),
                      sizeof(((relay_delta *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "has_words", offsetof(relay_delta, has_words),
                  sizeof(((relay_delta *)0)->has_words),
-                 _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "up_bytes", offsetof(relay_way_counts, up_bytes),
                 sizeof(((relay_way_counts *)0)->up_bytes),
-                _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "up_events", offsetof(relay_way_counts, up_events),
                  sizeof(((relay_way_counts *)0)->up_events),
-                 _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "down_events", offsetof(relay_way_counts, down_events),
                    sizeof(((relay_way_counts *)0)->down_events),
-                   _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "down_samples", offsetof(relay_way_counts, down_samples),
                     sizeof(((relay_way_counts *)0)->down_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "sent_samples", offsetof(relay_way_counts, sent_samples),
                     sizeof(((relay_way_counts *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "played_samples", offsetof(relay_way_counts, played_samples),
                       sizeof(((relay_way_counts *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "heard_in_ns", offsetof(relay_way_counts, heard_in_ns),
                    sizeof(((relay_way_counts *)0)->heard_in_ns),
-                   _CFFI_OP(_CFFI_OP_NOOP, 20) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "stalled", offsetof(relay_way_counts, stalled),
                sizeof(((relay_way_counts *)0)->stalled),
-               _CFFI_OP(_CFFI_OP_NOOP, 99) },
+               _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "token", offsetof(relay_way_ends, token),
              sizeof(((relay_way_ends *)0)->token),
-             _CFFI_OP(_CFFI_OP_NOOP, 100) },
+             _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "fds", offsetof(relay_way_ends, fds),
            sizeof(((relay_way_ends *)0)->fds),
-           _CFFI_OP(_CFFI_OP_NOOP, 220) },
+           _CFFI_OP(_CFFI_OP_NOOP, 207) },
   { "has_tls", offsetof(relay_way_ends, has_tls),
                sizeof(((relay_way_ends *)0)->has_tls),
-               _CFFI_OP(_CFFI_OP_NOOP, 12) },
+               _CFFI_OP(_CFFI_OP_NOOP, 6) },
   { "is_json", offsetof(relay_way_ends, is_json),
                sizeof(((relay_way_ends *)0)->is_json),
-               _CFFI_OP(_CFFI_OP_NOOP, 12) },
+               _CFFI_OP(_CFFI_OP_NOOP, 6) },
   { "uplink", offsetof(relay_way_ends, uplink),
               sizeof(((relay_way_ends *)0)->uplink),
-              _CFFI_OP(_CFFI_OP_NOOP, 114) },
+              _CFFI_OP(_CFFI_OP_NOOP, 101) },
   { "downlink", offsetof(relay_way_ends, downlink),
                 sizeof(((relay_way_ends *)0)->downlink),
-                _CFFI_OP(_CFFI_OP_NOOP, 84) },
+                _CFFI_OP(_CFFI_OP_NOOP, 71) },
   { "lead_ns", offsetof(relay_way_ends, lead_ns),
                sizeof(((relay_way_ends *)0)->lead_ns),
-               _CFFI_OP(_CFFI_OP_NOOP, 20) },
+               _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "rate_hz", offsetof(relay_way_ends, rate_hz),
                sizeof(((relay_way_ends *)0)->rate_hz),
-               _CFFI_OP(_CFFI_OP_NOOP, 99) },
+               _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "sample_bytes", offsetof(relay_way_ends, sample_bytes),
                     sizeof(((relay_way_ends *)0)->sample_bytes),
-                    _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "longest_delta_samples", offsetof(relay_way_ends, longest_delta_samples),
                              sizeof(((relay_way_ends *)0)->longest_delta_samples),
-                             _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                             _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "longest_up_bytes", offsetof(relay_way_ends, longest_up_bytes),
                         sizeof(((relay_way_ends *)0)->longest_up_bytes),
-                        _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                        _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "uncounted_up_bytes", offsetof(relay_way_ends, uncounted_up_bytes),
                           sizeof(((relay_way_ends *)0)->uncounted_up_bytes),
-                          _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                          _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "uncounted_down_samples", offsetof(relay_way_ends, uncounted_down_samples),
                               sizeof(((relay_way_ends *)0)->uncounted_down_samples),
-                              _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                              _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 215) },
+               _CFFI_OP(_CFFI_OP_NOOP, 202) },
   { "response_id", offsetof(relay_way_item, response_id),
                    sizeof(((relay_way_item *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 217) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 204) },
   { "item_id_chars", offsetof(relay_way_item, item_id_chars),
                      sizeof(((relay_way_item *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "response_id_chars", offsetof(relay_way_item, response_id_chars),
                          sizeof(((relay_way_item *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "number", offsetof(relay_way_item, number),
               sizeof(((relay_way_item *)0)->number),
-              _CFFI_OP(_CFFI_OP_NOOP, 99) },
+              _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "content_index", offsetof(relay_way_item, content_index),
                      sizeof(((relay_way_item *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 99) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "sent_samples", offsetof(relay_way_item, sent_samples),
                     sizeof(((relay_way_item *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "played_samples", offsetof(relay_way_item, played_samples),
                       sizeof(((relay_way_item *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 100) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
           _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -4273,36 +4064,36 @@ static const struct _cffi_field_s _cffi_fields[] = {
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 223, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 210, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 8 },
-  { "$relay_way_counts", 228, _CFFI_F_CHECK_FIELDS,
+  { "$relay_way_counts", 215, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 8, 8 },
-  { "$relay_way_ends", 229, _CFFI_F_CHECK_FIELDS,
+  { "$relay_way_ends", 216, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 16, 13 },
-  { "$relay_way_item", 230, 0,
+  { "$relay_way_item", 217, 0,
     sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 29, 8 },
-  { "$relay_ws", 231, 0,
+  { "$relay_ws", 218, 0,
     sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 37, 2 },
-  { "relay_downlink", 224, _CFFI_F_OPAQUE,
+  { "relay_downlink", 211, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_pump", 225, _CFFI_F_OPAQUE,
+  { "relay_pump", 212, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 226, _CFFI_F_OPAQUE,
+  { "relay_uplink", 213, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_way", 227, _CFFI_F_OPAQUE,
+  { "relay_way", 214, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 223 },
-  { "relay_downlink", 224 },
-  { "relay_pump", 225 },
-  { "relay_uplink", 226 },
-  { "relay_way", 227 },
-  { "relay_way_counts", 228 },
-  { "relay_way_ends", 229 },
-  { "relay_way_item", 230 },
-  { "relay_ws", 231 },
+  { "relay_delta", 210 },
+  { "relay_downlink", 211 },
+  { "relay_pump", 212 },
+  { "relay_uplink", 213 },
+  { "relay_way", 214 },
+  { "relay_way_counts", 215 },
+  { "relay_way_ends", 216 },
+  { "relay_way_item", 217 },
+  { "relay_ws", 218 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -4312,12 +4103,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  106,  /* num_globals */
+  98,  /* num_globals */
   9,  /* num_struct_unions */
   0,  /* num_enums */
   9,  /* num_typenames */
   NULL,  /* no includes */
-  233,  /* num_types */
+  220,  /* num_types */
   0,  /* flags */
 };
 
