@@ -62,6 +62,11 @@ UNAUTHORIZED_CLOSES = frozenset({1008, 3000})
 COMPLAINT_S = 1.0
 """What an upstream finds fault with and what it takes are answers to one update: they come together."""
 
+MOST_VALUES = 100_000
+"""In one event, far more than any of the API's has. 8 MiB of small values take seconds to read, and all sessions wait
+meanwhile; as one long text, which audio is, they take none."""
+
+LARGE_CHARS = 65_536
 MAX_COMPLAINTS = 16
 
 OUR_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -121,6 +126,8 @@ class UpstreamLeg:
             raise self._fault(error) from None
         if isinstance(message, bytes):
             raise UpstreamProtocolError(detail="a binary message")
+        if len(message) > LARGE_CHARS and message.count(",") > MOST_VALUES:
+            raise UpstreamProtocolError(detail=f"an event of more than {MOST_VALUES} values")
         message = self._mask(message)
         if '"error"' in message[:HEAD_CHARS]:
             self._note_error(message)

@@ -29,6 +29,8 @@ ERROR_WITH_QUOTATION = (
     "The voice service refused something. Its reason quotes this server's settings, so it is not shown."
 )
 
+LONGEST_REASON_CHARS = 16_384
+
 SCALAR: Final = object()
 """The view of a text, a number, a truth value or null."""
 
@@ -165,8 +167,13 @@ def hearing_for(permissions: Permissions) -> Hearing:
 def _without_quotations(error: Any, words: Words) -> Any:
     if not isinstance(error, dict):
         return error
-    quoting = [key for key, value in error.items() if isinstance(value, str) and words.are_in(value)]
+    quoting = [key for key, value in error.items() if isinstance(value, str) and _may_quote(value, words)]
     return error | {key: ERROR_WITH_QUOTATION if key == "message" else None for key in quoting}
+
+
+def _may_quote(text: str, words: Words) -> bool:
+    """Looking takes time for each character: what is longer than any reason is not looked through, nor shown."""
+    return len(text) > LONGEST_REASON_CHARS or words.are_in(text)
 
 
 def _outline(item: dict[str, Any]) -> dict[str, Any]:

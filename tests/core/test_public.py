@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.core.permissions import Permissions
-from relay.core.public import ERROR_WITH_QUOTATION, HEARD, MCP, Hearing
+from relay.core.public import ERROR_WITH_QUOTATION, HEARD, LONGEST_REASON_CHARS, MCP, Hearing
 from relay.core.vocabulary import GA
 
 TOOL = {"type": "function", "name": "CANARY_tool", "description": "CANARY looks into the depths of the warehouse"}
@@ -218,6 +218,13 @@ def test_an_error_that_quotes_the_operator_is_told_without_its_words(message: st
     response = heard("response.done", response={"status_details": details})["response"]
     assert response["status_details"]["error"]["message"] == ERROR_WITH_QUOTATION
     assert heard("error", OPEN, error=error)["error"] == error
+
+
+def test_what_is_longer_than_any_reason_is_neither_looked_through_nor_told() -> None:
+    error = {"type": "server_error", "code": "c", "message": "x" * LONGEST_REASON_CHARS, "param": None}
+    assert heard("error", error=error)["error"] == error
+    longer = {**error, "message": "x" * (LONGEST_REASON_CHARS + 1)}
+    assert heard("error", error=longer)["error"] == {**error, "message": ERROR_WITH_QUOTATION}
 
 
 SHORT = Hearing(

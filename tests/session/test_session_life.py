@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from relay.config import Config
 from relay.core.openai_json import OpenAIJson
 from relay.core.relay_v1 import RelayV1
+from relay.upstream import MOST_VALUES
 from tests.peers import PeerEnded
 from tests.session.rig import CANARY_KEY, START, Language, Rig, delta_event, open_rig, samples
 
@@ -220,6 +221,7 @@ ENDS = [
     ("close", "relay_upstream_closed", 4502),
     ("garbage", "relay_upstream_protocol_error", 4502),
     ("binary", "relay_upstream_protocol_error", 4502),
+    ("values", "relay_upstream_protocol_error", 4502),
     ("broken_audio", "relay_upstream_protocol_error", 4502),
     ("expire", "relay_session_expired", 4410),
     ("silence", "relay_upstream_timeout", 4504),
@@ -238,6 +240,9 @@ async def misbehave(rig: Rig, how: str) -> None:
             await upstream.send("{garbage")
         case "binary":
             await upstream.send(b"binary")
+        case "values":
+            content: list[dict[str, str]] = [{}] * (MOST_VALUES + 10)
+            await upstream.send_json({"type": "conversation.item.added", "item": {"id": "item_1", "content": content}})
         case "broken_audio":
             await upstream.send_json({**delta_event("item_a", 20), "delta": "not base64!"})
         case "expire":
