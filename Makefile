@@ -54,6 +54,7 @@ bench: $(VENV)/.develop ## compare the audio path and the whole relay with other
 attack: $(VENV)/.develop ## fuzz a running relay (N=inputs, 2000000) and measure what abuse costs it: half an hour and more
 	@$(BIN)/python -m tests.attacks.fuzz --inputs $(or $(N),2000000)
 	@$(BIN)/python -m tests.attacks.figures
+	@$(BIN)/python -m tests.attacks.fairness
 
 soak: $(VENV)/.develop ## open and close 50,000 sessions in half an hour (S=seconds, 1800): does relay give everything back?
 	@$(BIN)/python -m tests.attacks.soak --seconds $(or $(S),1800) --per-s 28 $(if $(S),,--slope-mib-per-h 1)

@@ -5,7 +5,6 @@ What the front door promises over plain HTTP is tested over TLS as well in test_
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import re
@@ -38,6 +37,7 @@ from relay.wire import WebSocket, WireLimits
 from tests.certificates import Certificate
 from tests.peers import loopback_pair
 from tests.processes import RelayProcess, relay_process, run_relay
+from tests.server.key_changer import KeyChanger
 from tests.server.talker import open_talker
 from tests.server.test_detach import Indifferent
 
@@ -283,36 +283,6 @@ async def test_a_handshake_that_is_not_finished_is_ended_in_time(
 
 
 # Records that say nothing
-
-
-class KeyChanger:
-    """A client of OpenSSL's own, for what Python's has no name for: asking for new keys, and nothing else."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._lib = ctypes.CDLL("libssl.so.3")
-        for name, *arguments in (
-            ("SSL_CTX_new", ctypes.c_void_p),
-            ("SSL_new", ctypes.c_void_p),
-            ("SSL_set_fd", ctypes.c_void_p, ctypes.c_int),
-            ("SSL_connect", ctypes.c_void_p),
-            ("SSL_key_update", ctypes.c_void_p, ctypes.c_int),
-            ("SSL_do_handshake", ctypes.c_void_p),
-            ("SSL_write", ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int),
-        ):
-            getattr(self._lib, name).argtypes = arguments
-        for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
-            getattr(self._lib, name).restype = ctypes.c_void_p
-        self._ssl = self._lib.SSL_new(self._lib.SSL_CTX_new(self._lib.TLS_client_method()))
-        self._lib.SSL_set_fd(self._ssl, connection.fileno())
-        assert self._lib.SSL_connect(self._ssl) == 1
-
-    def change(self) -> bool:
-        """Ask for a new key, and say which our own is; return whether it could be written."""
-        requested = 1
-        return bool(self._lib.SSL_key_update(self._ssl, requested) == 1 and self._lib.SSL_do_handshake(self._ssl) == 1)
-
-    def say(self, text: bytes) -> bool:
-        return bool(self._lib.SSL_write(self._ssl, text, len(text)) == len(text))
 
 
 def test_who_changes_keys_without_end_is_hung_up_on(relay: RelayProcess) -> None:
