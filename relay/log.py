@@ -225,7 +225,7 @@ class _Output:
 
     def msg(self, line: str) -> None:
         if lost := self.output.write(line):
-            get_logger(__name__).warning("log.lost", lines=lost)
+            get_logger(__name__).error("log.lost", lines=lost)
 
     debug = info = warning = warn = error = exception = critical = msg
 

@@ -1,12 +1,12 @@
 """Where log lines go: a stream whose reader may stall, be full or go away, and relay goes on.
 
-Theory of operation. Whoever logs is the event loop's thread, so a write that waits keeps all sessions waiting: for a
-collector that hangs, a paused terminal, a full disk behind a pipe. So it is asked first whether there is room, which
-poll(2) answers for pieces of PIPE_BUF: a pipe that is writable takes one whole. A reader that has fallen behind has
-PATIENCE_MS once; after that lines are lost, and counted, until there is room again. The first that is written then is
-told how many were lost.
+Theory of operation. Whoever logs is mostly the event loop's thread, so a write that waits keeps all sessions waiting:
+for a collector that hangs, or a full disk behind a pipe. So it is asked first whether there is room, which poll(2)
+answers for pieces of PIPE_BUF: a pipe that is writable takes one whole. A reader that has fallen behind has PATIENCE_MS
+in a second; beyond that lines are lost, and counted, until there is room again. The first that is written then is told
+how many were lost. (A terminal promises less than a pipe: one that is full can still keep its writer waiting.)
 
-Rules: nothing here raises, and nothing waits for longer than that.
+Rules: nothing here raises, and threads write one after the other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import select
 from contextlib import suppress
 from io import UnsupportedOperation
 from os import write
+from threading import Lock
+from time import monotonic
 from typing import TextIO
 
 PATIENCE_MS = 100
@@ -29,16 +31,22 @@ class LogOutput:
         self._room = select.poll()
         if self._descriptor is not None:
             self._room.register(self._descriptor, select.POLLOUT)
-        self._is_stalled = False
+        self._lock = Lock()
+        self._patient_from_s = 0.0
         self._is_torn = False
         self._lost = 0
 
     def write(self, line: str) -> int:
         """Write a line, or lose it. Return how many were lost just before one that was written."""
+        if not self._lock.acquire(timeout=PATIENCE_MS / 1000):
+            self._lost += 1
+            return 0
         try:
             is_written = self._write(line)
         except (OSError, ValueError):  # the disk is full, the stream closed
             is_written = False
+        finally:
+            self._lock.release()
         if not is_written:
             self._lost += 1
             return 0
@@ -59,8 +67,13 @@ class LogOutput:
         return True
 
     def _has_room(self) -> bool:
-        self._is_stalled = not self._room.poll(0 if self._is_stalled else PATIENCE_MS)
-        return not self._is_stalled
+        if self._room.poll(0):
+            return True
+        now_s = monotonic()
+        if now_s < self._patient_from_s:
+            return False
+        self._patient_from_s = now_s + 1
+        return bool(self._room.poll(PATIENCE_MS))
 
 
 def _descriptor(stream: TextIO) -> int | None:

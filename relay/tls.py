@@ -52,15 +52,20 @@ PIECE_BYTES = 4_096
 MOST_EMPTY = 64
 """Records of a connection that may say nothing. Libraries change keys after 24 million records, if at all."""
 
+MOST_AT_ONCE = 8
+"""Records in a piece that may be decrypted out of turn: a piece of sound is one, a piece of new keys 150."""
+
+TURN_S = 1.0
 _HEAD_BYTES = 5
 
 
 class Ciphertext(TcpStream):
-    """What TLS reads: in pieces, each in its turn until the handshake is over, and with an eye on what comes of it."""
+    """What TLS reads: in pieces, in turn if they may be much work, and with an eye on what comes of them."""
 
     def __init__(self, stream: trio.SocketStream, handshakes: Turnstile) -> None:
         super().__init__(stream)
-        self._handshakes: Turnstile | None = handshakes
+        self._turnstile = handshakes
+        self._shakes_hands = True
         self._empty = 0
         self._split = b""
         self._to_next_head = 0
@@ -70,14 +75,16 @@ class Ciphertext(TcpStream):
         if self._empty > MOST_EMPTY:  # all that was read has been decrypted: more is asked for
             raise trio.BrokenResourceError("TLS records that say nothing")
         data = await super().receive_some(PIECE_BYTES)
-        self._empty += self._records_in(data)
-        if self._handshakes is not None:
-            await self._handshakes.turn()
+        records = self._records_in(data)
+        self._empty += records
+        if self._shakes_hands or records > MOST_AT_ONCE:
+            with trio.move_on_after(TURN_S, shield=True):  # what was read must not be lost
+                await self._turnstile.turn()
         return data
 
     def shook_hands(self) -> None:
         """The handshake is over."""
-        self._handshakes = None
+        self._shakes_hands = False
         self._empty = 0
 
     def said_something(self) -> None:

@@ -1,4 +1,4 @@
-"""A turnstile: of all who come in the same moment, one goes through in a turn of the event loop.
+"""A turnstile: of all who come in the same moment, at most one goes through in a turn of the event loop.
 
 What strangers can ask for at will, a handshake or an answer, costs a millisecond or two. Two hundred of them at once in
 one turn of the loop would be a gap in everybody's audio; one after the other they are not, for the sessions have their

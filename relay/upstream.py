@@ -126,7 +126,7 @@ class UpstreamLeg:
             raise self._fault(error) from None
         if isinstance(message, bytes):
             raise UpstreamProtocolError(detail="a binary message")
-        if len(message) > LARGE_CHARS and message.count(",") > MOST_VALUES:
+        if len(message) > LARGE_CHARS and sum(map(message.count, ",[{")) > MOST_VALUES:
             raise UpstreamProtocolError(detail=f"an event of more than {MOST_VALUES} values")
         message = self._mask(message)
         if '"error"' in message[:HEAD_CHARS]:

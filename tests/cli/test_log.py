@@ -9,6 +9,8 @@ import os
 import re
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -128,6 +130,24 @@ def test_a_reader_that_stalls_keeps_nobody_waiting_and_is_told_what_it_missed() 
     again, lost = told.removeprefix("\n").splitlines()
     assert "again values=" in again
     assert lost.endswith(f"log.lost lines={1_000 - ends}"), "one that was written in part is lost"
+
+
+def test_threads_write_their_lines_whole_and_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w") as file:
+        log.configure("info", "text", stream=file)
+        logger = log.get_logger("test")
+
+        def write_many(name: str) -> None:
+            for number in range(500):
+                logger.info("line", name=name, number=number)
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(write_many, ("one", "two")))
+    lines = path.read_text().splitlines()
+    for name in ("one", "two"):
+        numbers = [int(line.rpartition("number=")[2]) for line in lines if f"name={name} " in line]
+        assert numbers == list(range(500))
 
 
 JSON_VALUES = st.recursive(

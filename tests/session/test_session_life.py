@@ -222,6 +222,7 @@ ENDS = [
     ("garbage", "relay_upstream_protocol_error", 4502),
     ("binary", "relay_upstream_protocol_error", 4502),
     ("values", "relay_upstream_protocol_error", 4502),
+    ("depth", "relay_upstream_protocol_error", 4502),
     ("broken_audio", "relay_upstream_protocol_error", 4502),
     ("expire", "relay_session_expired", 4410),
     ("silence", "relay_upstream_timeout", 4504),
@@ -243,6 +244,10 @@ async def misbehave(rig: Rig, how: str) -> None:
         case "values":
             content: list[dict[str, str]] = [{}] * (MOST_VALUES + 10)
             await upstream.send_json({"type": "conversation.item.added", "item": {"id": "item_1", "content": content}})
+        case "depth":
+            nested = "[" * 80 + "]" * 80
+            deep = ",".join([nested] * (MOST_VALUES // 80 + 10))
+            await upstream.send(f'{{"type": "conversation.item.added", "item": {{"id": "i", "content": [{deep}]}}}}')
         case "broken_audio":
             await upstream.send_json({**delta_event("item_a", 20), "delta": "not base64!"})
         case "expire":
