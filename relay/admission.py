@@ -63,7 +63,7 @@ class CoolDown:
     def lost(self, error: UpstreamError) -> None:
         """A session that stood was lost: put the time to wait on `error`, and let others try.
 
-        One client can bring that about, by what it asks for; if it is the upstream, the next attempt shows it.
+        One client can bring that about, by what it asks for. An upstream that is down shows it at the next attempt.
         """
         error.retry_after_ms = max(error.retry_after_ms or 1, round(self._choose(0.0, self._base_s) * 1000))
 

@@ -283,7 +283,9 @@ def _say(line: str) -> None:
     try:
         click.echo(line)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python still holds of it goes there at the end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # what Python still holds of it goes there at the end
+        os.close(nowhere)
 
 
 def _open_standard_streams() -> None:

@@ -22,8 +22,8 @@ and the connection gives back what it kept.
 
 `hold` cancels a read that waits. On TCP that loses nothing. Over TLS neither: a read waits in one place only, for bytes
 from the socket, and what was decrypted or half received stays in the TLS object. (A peer that changes keys at that very
-moment may lose its connection by it: the answer to that is written by the read.) The
-read is out of the way before the session's first: the task that waited in it has ended by then.
+moment may lose its connection by it: the answer to that is written by the read.) The read is out of the way before the
+session's first: the task that waited in it has ended by then.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from typing import Protocol, Self
 import trio
 
 from relay import tcp
+from relay.secure_stream import SecureStream
 from relay.tcp import TcpStream
-from relay.tls import SecureStream
 
 STATE_KEY = "relay.connection"
 CLOSE_S = 1.0

@@ -179,7 +179,7 @@ class Connection(TCPServer):
             self._idle.cancel()
 
     async def protocol_send(self, event: Event) -> None:
-        """Write for the protocol, or take note that a request began or ended. The latter does not wait: see above."""
+        """Write for the protocol, or note that a request ended, without waiting, or began, in its turn: see above."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Updated):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import select
 from contextlib import suppress
-from io import UnsupportedOperation
 from os import write
 from threading import Lock
 from time import monotonic
@@ -42,16 +41,15 @@ class LogOutput:
             self._lost += 1
             return 0
         try:
-            is_written = self._write(line)
+            self._lost += 1
+            if not self._write(line):
+                return 0
+            lost, self._lost = self._lost - 1, 0
+            return lost
         except (OSError, ValueError):  # the disk is full, the stream closed
-            is_written = False
+            return 0
         finally:
             self._lock.release()
-        if not is_written:
-            self._lost += 1
-            return 0
-        lost, self._lost = self._lost, 0
-        return lost
 
     def _write(self, line: str) -> bool:
         if self._descriptor is None:
@@ -77,7 +75,7 @@ class LogOutput:
 
 
 def _descriptor(stream: TextIO) -> int | None:
-    with suppress(OSError, ValueError, UnsupportedOperation):  # it is none, or closed
+    with suppress(OSError, ValueError):  # it has none, or is closed
         stream.flush()
         return stream.fileno()
     return None

@@ -156,7 +156,7 @@ class Session:
             return
         self._reason = reason
         if isinstance(reason, UpstreamError) and not isinstance(reason, UpstreamExpired | UpstreamCoolingDown):
-            if self._connected.is_set():
+            if self._upstream is not None:  # it stood
                 self._cooldown.lost(reason)
             else:
                 self._cooldown.failed(reason, trio.current_time())

@@ -11,10 +11,8 @@ certificate that no browser would take is found at start and at reload, and not 
 
 No renegotiation, for a reason of our own: Trio allows to cancel a read of a TLS stream, which is what a detach does
 (detach.py), except while a handshake or a renegotiation is under way. The first is over when Hypercorn gets the stream,
-the second is refused. What TLS 1.3 has instead, a new key, is answered in a few bytes, and may not come often.
-
-TLS lets a peer do much work for few bytes of its own, all of it in the event loop's thread. So handshakes go through a
-turnstile, what is read goes to OpenSSL in pieces, and records that say nothing (new keys, empty ones) are counted.
+the second is refused. What TLS 1.3 has instead, a new key, is answered in a few bytes, and may not come often
+(secure_stream.py).
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ import trio
 
 from relay.errors import ConfigError
 from relay.log import get_logger
-from relay.tcp import TcpStream
+from relay.secure_stream import Ciphertext, SecureStream
 from relay.turnstile import Turnstile
 
 log = get_logger(__name__)
@@ -45,96 +43,6 @@ KEY = "tls_key_file"
 _BLOCK = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _ANY_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which Python has no name for: the times are compared here, to say them."""
-
-PIECE_BYTES = 4_096
-"""Ciphertext that OpenSSL gets at a time, a microphone's frame of 20 ms. As new keys it is 15 ms of work."""
-
-MOST_EMPTY = 64
-"""Records of a connection that may say nothing. Libraries change keys after 24 million records, if at all."""
-
-MOST_AT_ONCE = 8
-"""Records in a piece that may be decrypted out of turn: a piece of sound is one, a piece of new keys 150."""
-
-TURN_S = 1.0
-_HEAD_BYTES = 5
-
-
-class Ciphertext(TcpStream):
-    """What TLS reads: in pieces, in turn if they may be much work, and with an eye on what comes of them."""
-
-    def __init__(self, stream: trio.SocketStream, handshakes: Turnstile) -> None:
-        super().__init__(stream)
-        self._turnstile = handshakes
-        self._shakes_hands = True
-        self._empty = 0
-        self._split = b""
-        self._to_next_head = 0
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Read what is there. Raises BrokenResourceError after too many records that said nothing."""
-        if self._empty > MOST_EMPTY:  # all that was read has been decrypted: more is asked for
-            raise trio.BrokenResourceError("TLS records that say nothing")
-        data = await super().receive_some(PIECE_BYTES)
-        records = self._records_in(data)
-        self._empty += records
-        if self._shakes_hands or records > MOST_AT_ONCE:
-            with trio.move_on_after(TURN_S, shield=True):  # what was read must not be lost
-                await self._turnstile.turn()
-        return data
-
-    def shook_hands(self) -> None:
-        """The handshake is over."""
-        self._shakes_hands = False
-        self._empty = 0
-
-    def said_something(self) -> None:
-        """A record was decrypted, and something was in it."""
-        self._empty = max(0, self._empty - 1)
-
-    def _records_in(self, data: bytes) -> int:
-        """Count the heads of records: type, version, length (RFC 8446, 5.1). What is no record OpenSSL refuses."""
-        data, at, count = self._split + data, self._to_next_head, 0
-        while at + _HEAD_BYTES <= len(data):
-            at += _HEAD_BYTES + int.from_bytes(data[at + 3 : at + 5], "big")
-            count += 1
-        self._split, self._to_next_head = (data[at:], 0) if at < len(data) else (b"", at - len(data))
-        return count
-
-
-class SecureStream(trio.abc.Stream):
-    """TLS on a connection that was accepted."""
-
-    def __init__(self, ciphertext: Ciphertext, context: ssl.SSLContext) -> None:
-        self.transport_stream = ciphertext
-        self._tls = trio.SSLStream(ciphertext, context, server_side=True)
-
-    async def do_handshake(self) -> None:
-        """Shake hands. Raises BrokenResourceError or ClosedResourceError."""
-        await self._tls.do_handshake()
-        self.transport_stream.shook_hands()
-
-    def selected_alpn_protocol(self) -> str | None:
-        """Say which protocol the peer and we agreed on."""
-        protocol: str | None = self._tls.selected_alpn_protocol()
-        return protocol
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Read what one record says, or a part of it."""
-        data = bytes(await self._tls.receive_some(max_bytes))
-        self.transport_stream.said_something()
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write."""
-        await self._tls.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until the socket takes more."""
-        await self._tls.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """Say goodbye, and close the socket."""
-        await self._tls.aclose()
 
 
 class HandshakeFailed(Exception):

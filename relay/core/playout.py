@@ -101,7 +101,7 @@ class Playout:
 
     @property
     def queued_ms(self) -> float:
-        """How much audio waits unconverted; each delta counts as LEAST_DELTA_MS at least, for the memory it takes."""
+        """How much audio waits unconverted. Each entry counts as LEAST_DELTA_MS at least, for the memory it takes."""
         return max(self._waiting_ms, LEAST_DELTA_MS * len(self._waiting))
 
     @property

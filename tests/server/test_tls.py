@@ -30,8 +30,9 @@ from trio.testing import MockClock
 from relay import tls
 from relay.detach import DetachableTls
 from relay.errors import ConfigError
+from relay.secure_stream import MOST_EMPTY, Ciphertext, SecureStream
 from relay.server import IDLE_S
-from relay.tls import HANDSHAKE_S, MOST_EMPTY, Ciphertext, HandshakeFailed, SecureStream, ServerTls
+from relay.tls import HANDSHAKE_S, HandshakeFailed, ServerTls
 from relay.turnstile import Turnstile
 from relay.wire import WebSocket, WireLimits
 from tests.certificates import Certificate
@@ -301,8 +302,29 @@ def test_who_changes_keys_now_and_then_is_answered(relay: RelayProcess) -> None:
         for _ in range(MOST_EMPTY // 2):
             assert changer.change()
             assert changer.say(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
-            time.sleep(0.01)
             assert connection.recv(65_536), "it has hung up"
+
+
+async def test_a_handshake_that_trickles_takes_no_turn_before_a_record_is_whole() -> None:
+    turnstile = Turnstile()
+
+    async def stand_in_it(task_status: trio.TaskStatus[None]) -> None:
+        async with turnstile._lock:
+            task_status.started()
+            await trio.sleep_forever()
+
+    async with loopback_pair() as (theirs, ours), trio.open_nursery() as nursery:
+        await nursery.start(stand_in_it)
+        ciphertext = Ciphertext(ours, turnstile)
+        for byte in b"\x16\x03\x01\x00\x02\x01":
+            await theirs.send_all(bytes([byte]))
+            with trio.fail_after(5):
+                assert await ciphertext.receive_some() == bytes([byte])
+        await theirs.send_all(b"\x00")
+        with trio.move_on_after(0.1) as waiting:
+            await ciphertext.receive_some()
+        assert waiting.cancelled_caught
+        nursery.cancel_scope.cancel()
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=12), st.integers(1, 30))
@@ -310,7 +332,7 @@ def test_records_are_counted_however_they_are_cut(records: list[bytes], piece_by
     counting = Ciphertext(None, Turnstile())  # type: ignore[arg-type]  # nothing is read from it
     data = b"".join(b"\x17\x03\x03" + len(record).to_bytes(2, "big") + record for record in records)
     pieces = [data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes)]
-    assert sum(map(counting._records_in, pieces)) == len(records)
+    assert sum(map(counting._ends_in, pieces)) == len(records)
 
 
 # The end

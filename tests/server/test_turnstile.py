@@ -9,9 +9,11 @@ from relay.turnstile import Turnstile
 
 async def test_of_those_who_come_together_one_goes_through_in_a_turn_in_order() -> None:
     turnstile, turns = Turnstile(), 0
+    arrived: list[int] = []
     passed: list[tuple[int, int]] = []
 
     async def pass_through(number: int) -> None:
+        arrived.append(number)
         await turnstile.turn()
         passed.append((number, turns))
 
@@ -22,6 +24,7 @@ async def test_of_those_who_come_together_one_goes_through_in_a_turn_in_order() 
             turns += 1
             await trio.lowlevel.checkpoint()
     assert len({turn for _, turn in passed}) == 20
+    assert [number for number, _ in passed] == arrived
 
 
 async def test_who_leaves_while_waiting_keeps_nobody() -> None:

@@ -197,6 +197,17 @@ async def test_an_upstream_that_cannot_be_reached_starts_a_cool_down_for_all(aut
         assert rig.upstream_streams == []
 
 
+async def test_a_session_that_is_lost_after_it_stood_lets_the_next_one_try(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        await rig.start()
+        await rig.upstream.hang_up()
+        error = await rig.expect_end("relay_upstream_closed", 4502)
+        assert error["retry_after_ms"] >= 1
+        services = rig.services
+    async with open_rig(services=services) as rig:
+        await rig.start()
+
+
 def tried_two_addresses(number: int) -> OSError:
     """Return what Trio raises when it could connect to none of a host's addresses."""
     error = OSError("all attempts to connect failed")
