@@ -36,6 +36,7 @@ relay_pump *relay_pump_new(void) {
     if (!pump) return NULL;
     pump->epoll = epoll_create1(EPOLL_CLOEXEC);
     pump->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pump->work = (relay_tls_work){.received = pump->in, .frame = pump->out};
     if (pump->epoll >= 0 && pump->bell >= 0) return pump;
     relay_pump_free(pump);
     return NULL;
@@ -51,6 +52,8 @@ void relay_pump_free(relay_pump *pump) {
 int relay_pump_fd(const relay_pump *pump) { return pump->epoll; }
 
 int relay_pump_bell(const relay_pump *pump) { return pump->bell; }
+
+const relay_tls_work *relay_pump_tls_work(const relay_pump *pump) { return &pump->work; }
 
 int relay_pump_wait_for(relay_pump *pump, int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = LOOP};

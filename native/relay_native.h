@@ -264,8 +264,8 @@ typedef struct relay_way relay_way;
 #define RELAY_NEWS_NONE 0
 #define RELAY_NEWS_CAREFUL 1 /* in this leg's socket is something for Python, or its end; the direction is shut */
 #define RELAY_NEWS_STUCK 2   /* a frame went only in part: relay_way_rest() has what is left; both are shut */
-#define RELAY_NEWS_DECRYPT 3 /* TLS: in this leg's socket is something for relay_way_receive() */
-#define RELAY_NEWS_ENCRYPT 4 /* TLS: relay_way_out() has a frame from this leg; then relay_way_serve() goes on */
+#define RELAY_NEWS_DECRYPT 3 /* TLS: something has come from the upstream, for relay_way_hear() */
+#define RELAY_NEWS_ENCRYPT 4 /* TLS: there is a frame for the upstream, for relay_way_send() */
 
 #define RELAY_WAY_ID_CHARS 128     /* the longest id of an item or a response that is compared */
 #define RELAY_WAY_REST_BYTES 49152 /* the longest rest, and so the longest frame; a second of audio is 64,000 in JSON */
@@ -304,6 +304,12 @@ typedef struct {
     uint32_t stalled;                   /* bit 1 << leg: part of a frame has lain in its socket since the last time */
 } relay_way_counts;
 
+/* What DECRYPT and ENCRYPT are about: memory of the pump, good until its next call or that of any of its ways. */
+typedef struct {
+    const char *received, *frame;
+    size_t received_bytes, frame_bytes;
+} relay_tls_work;
+
 /* CLOCK_MONOTONIC. */
 int64_t relay_now_ns(void);
 
@@ -314,6 +320,9 @@ int relay_pump_fd(const relay_pump *pump);
 
 /* An eventfd(2) with which the caller may end a wait of its own for the loop's descriptor; the pump only keeps it. */
 int relay_pump_bell(const relay_pump *pump);
+
+/* Where to look at DECRYPT and ENCRYPT; the same for all ways, and as long as the pump. */
+const relay_tls_work *relay_pump_tls_work(const relay_pump *pump);
 
 /* Wait for the caller's event loop as well: `fd` is readable when it has something to do, as that of an epoll is. It
  * belongs to the caller, and lives longer. Returns 0, or -1 if it cannot be waited for. */
@@ -354,15 +363,11 @@ ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room);
 ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n);
 ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
 
-/* With TLS. At DECRYPT: receive what is in the upstream's socket (bytes, 0 at its end, -1 if there is nothing) until that
- * is *is_drained, when whatever comes next is announced, and give what it says, with what was left before, to
- * relay_way_hear(), which returns how much of it took the short way; *news is NONE, CAREFUL or STUCK. At ENCRYPT: the
- * frame is valid until the next call; relay_way_send() writes what became of it, and returns NONE, STUCK, or RELAY_E_ROOM
- * for more than RELAY_WAY_REST_BYTES; then relay_way_serve() goes on with the leg that the frame came from. */
-ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room, int *is_drained);
+/* With TLS. At DECRYPT, `received` was taken from the upstream's socket; what it says, behind what was left before, goes to
+ * relay_way_hear(), which returns how much of it took the short way; *news is NONE, CAREFUL or STUCK, and NONE while the
+ * direction is shut. At ENCRYPT, what became of `frame` goes to relay_way_send(), which writes it and goes on with the
+ * browser's leg: it returns that leg's news, or RELAY_E_ROOM, and has done nothing, for more than RELAY_WAY_REST_BYTES. */
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
-size_t relay_way_out(const relay_way *way, const char **frame);
 int relay_way_send(relay_way *way, const char *bytes, size_t n);
-int relay_way_serve(relay_way *way, int leg);
 
 #endif

@@ -98,11 +98,23 @@ static int serve_open(relay_way *way, int leg) {
     return RELAY_NEWS_NONE;
 }
 
+/* Takes what Python has to decrypt. What is behind a full read has its turn after the others', and so has the end, which
+ * is announced once, with what came before it. */
+static int receive(relay_way *way) {
+    struct way_leg *const leg = &way->legs[RELAY_WAY_UPSTREAM];
+    const ssize_t n = recv(leg->fd, way->pump->in, PUMP_READ_BYTES, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return RELAY_NEWS_NONE;
+    if (n <= 0) return careful(way, RELAY_WAY_UPSTREAM);
+    if (n == PUMP_READ_BYTES || leg->has_ended) pump_again(way, RELAY_WAY_UPSTREAM);
+    way->pump->work.received_bytes = (size_t)n;
+    return RELAY_NEWS_DECRYPT;
+}
+
 static int serve(relay_way *way, int leg) {
     switch (way->legs[leg].state) {
         case WAY_WATCHED: return has_bytes(way->legs[leg].fd) ? careful(way, leg) : RELAY_NEWS_NONE;
         case WAY_OPEN:
-            return leg == RELAY_WAY_UPSTREAM && way->ends.has_tls ? RELAY_NEWS_DECRYPT : serve_open(way, leg);
+            return leg == RELAY_WAY_UPSTREAM && way->ends.has_tls ? receive(way) : serve_open(way, leg);
         default: return RELAY_NEWS_NONE;
     }
 }
@@ -111,8 +123,6 @@ int way_turn(relay_way *way, int leg) {
     way->frames_left = FRAMES;
     return serve(way, leg);
 }
-
-int relay_way_serve(relay_way *way, int leg) { return way->is_done ? RELAY_NEWS_NONE : serve(way, leg); }
 
 /* ---- what Python says ---- */
 
@@ -177,12 +187,6 @@ ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg) {
 
 /* ---- TLS ---- */
 
-ptrdiff_t relay_way_receive(relay_way *way, char *out, size_t room, int *is_drained) {
-    const ssize_t n = recv(way->legs[RELAY_WAY_UPSTREAM].fd, out, room, MSG_DONTWAIT);
-    *is_drained = n < (ssize_t)room && !way->legs[RELAY_WAY_UPSTREAM].has_ended;
-    return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? -1 : 0;
-}
-
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news) {
     size_t passed = 0, frames = n;
     *news = RELAY_NEWS_NONE;
@@ -193,12 +197,8 @@ size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news) {
     return passed;
 }
 
-size_t relay_way_out(const relay_way *way, const char **frame) {
-    *frame = way->pump->out;
-    return way->pump->out_bytes;
-}
-
 int relay_way_send(relay_way *way, const char *bytes, size_t n) {
     if (n > sizeof way->pump->rest) return RELAY_E_ROOM;
-    return way_put(way, RELAY_WAY_UPSTREAM, bytes, n) == FRAME_STUCK ? stuck(way) : RELAY_NEWS_NONE;
+    if (way_put(way, RELAY_WAY_UPSTREAM, bytes, n) == FRAME_STUCK) return stuck(way);
+    return way->is_done ? RELAY_NEWS_NONE : serve(way, RELAY_WAY_BROWSER);
 }

@@ -37,7 +37,8 @@ struct relay_way {
 struct relay_pump {
     int epoll, bell, next, count, loop_is_ready, is_last_wait;
     uint64_t events[PUMP_EVENTS]; /* a way's address, and bits (pump.c); 0 if it was freed meanwhile */
-    size_t keys_left, out_bytes;  /* of `out`: a frame that Python encrypts */
+    size_t keys_left;
+    relay_tls_work work;      /* in `in` and `out` */
     const relay_way *rest_of; /* whose rest that is */
     char keys[PUMP_KEY_BYTES], in[PUMP_READ_BYTES], out[PUMP_OUT_BYTES], rest[RELAY_WAY_REST_BYTES];
 };

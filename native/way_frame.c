@@ -48,7 +48,7 @@ int way_put(relay_way *way, int leg, const char *bytes, size_t n) {
 static int send_up(relay_way *way, size_t n) {
     way->counts.up_events++;
     if (!way->ends.has_tls) return way_put(way, RELAY_WAY_UPSTREAM, way->pump->out, n);
-    way->pump->out_bytes = n;
+    way->pump->work.frame_bytes = n;
     return FRAME_TO_ENCRYPT;
 }
 

@@ -123,8 +123,8 @@ class Pump(trio.abc.Instrument):
         was_woken = self._beat(now_s)
         wait_s = 0.0 if was_woken else min(wait_s, self._beat_due_s - now_s)
         until_ns = lib.relay_now_ns() + max(0, round(wait_s * 1e9))
-        while (end := lib.relay_pump_next(self.handle, until_ns, *self._found)) == lib.RELAY_PUMP_NEWS:
-            token, leg, news = self._found
+        token, leg, news = self._found
+        while (end := lib.relay_pump_next(self.handle, until_ns, token, leg, news)) == lib.RELAY_PUMP_NEWS:
             if self._passengers[token[0]].hear(leg[0], news[0]):
                 was_woken, until_ns = True, 0
         return was_woken or bool(end == lib.RELAY_PUMP_TIME)

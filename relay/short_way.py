@@ -3,7 +3,7 @@
 Theory of operation. The careful way takes a frame through the WebSocket, the language, a queue and another WebSocket,
 in four turns of Trio's loop. native/way.c passes on frames that are exactly what they should be, in one call for both
 sockets, and touches nothing else: all other bytes stay where they are, for the reader (way_stream.py). What passed is
-counted there, and the session takes note of it later, in one piece.
+counted there, and the session takes note of it later, in one piece. With TLS Python has the keys (tls_way.py).
 
 Order is kept by one rule: a direction is open only while its reader is parked and nothing of the session is under way
 in it, and whoever changes the session, or decides by its accounts, shuts both first (`shut`, which brings them up to
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol, cast
 
-import trio
-
 from relay import wire
 from relay._buffer import shared_buffer
 from relay._native import ffi, lib
@@ -24,6 +22,7 @@ from relay.core.passing import MAX_UNCOUNTED_S, AudioPath, EventPath, Passed, Sp
 from relay.core.playout import FRAME_MS
 from relay.log import get_logger
 from relay.pump import Pump
+from relay.tls_way import CAREFUL, NONE, STUCK, TlsWork
 from relay.way_stream import TlsWayStream, WayStream
 
 log = get_logger(__name__)
@@ -88,9 +87,6 @@ class ShortWay:
         self._path = path
         self._buffer = shared_buffer()
         self._counts = ffi.new("relay_way_counts *")
-        upstream = streams[UPSTREAM]
-        self._tls = upstream if isinstance(upstream, TlsWayStream) else None
-        self._out, self._news, self._is_drained = ffi.new("char **"), ffi.new("int *"), ffi.new("int *")
         self._is_open = [False, False]
         self._was_open = False
         self._name = pump.enter(self)
@@ -98,6 +94,8 @@ class ShortWay:
         if not self._handle:
             pump.leave(self._name)
             raise NoWay("no memory, or a socket that cannot be waited for")
+        upstream = streams[UPSTREAM]
+        self._tls = TlsWork(pump.handle, self._handle, upstream) if isinstance(upstream, TlsWayStream) else None
 
     def rest(self) -> None:
         """Nothing more is to be done for the moment: open what may be open."""
@@ -108,11 +106,15 @@ class ShortWay:
             item = self._owner.spoken()
             if item is not None and _fits(item):
                 self._is_open[UPSTREAM] = self._was_open = True
-                news = lib.relay_way_open_down(self._handle, _item(item), round(item.unheard_s * 1e9))
-                self._take(UPSTREAM, news)
+                self._open_down(item)
         if browser.is_parked and not self._is_open[BROWSER] and self._owner.may_open_up():
             self._is_open[BROWSER] = self._was_open = True
             self._take(BROWSER, lib.relay_way_open_up(self._handle))
+
+    def _open_down(self, item: SpokenItem) -> None:
+        self._take(UPSTREAM, lib.relay_way_open_down(self._handle, _item(item), round(item.unheard_s * 1e9)))
+        if self._tls is not None and self._is_open[UPSTREAM]:
+            self._take(UPSTREAM, self._tls.let_through())
 
     def is_open(self, leg: int) -> bool:
         """Whether frames from that leg take the short way now."""
@@ -167,24 +169,6 @@ class ShortWay:
         """Length of the frame that comes next in that leg's socket, 0 if it is not known."""
         return int(lib.relay_way_next_bytes(self._handle, leg)) if self._handle else 0
 
-    def receive(self) -> bytes | None:
-        """What is in the upstream's socket: b"" at its end, None if there is nothing."""
-        if not self._handle:
-            return None
-        n = lib.relay_way_receive(self._handle, self._buffer.chars, self._buffer.room, self._is_drained)
-        return None if n < 0 else bytes(self._buffer.bytes[:n])
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether what `receive` gave last was all, and nothing but more bytes can follow it."""
-        return bool(self._is_drained[0])
-
-    def let_through(self, plain: bytes) -> int:
-        """Let pass what may of decrypted bytes; return how many did."""
-        passed = lib.relay_way_hear(self._handle, plain, len(plain), self._news)
-        self._take(UPSTREAM, self._news[0])
-        return int(passed)
-
     def close(self) -> None:
         """End the short way; the streams go on without it. Idempotent."""
         if not self._handle:
@@ -201,30 +185,16 @@ class ShortWay:
     def _take(self, leg: int, news: int) -> bool:
         """Do what the news ask for; return whether a task may have been woken."""
         if self._tls is not None:
-            while news == lib.RELAY_NEWS_ENCRYPT:
-                news = self._encrypt(self._tls) or lib.relay_way_serve(self._handle, leg)
-            if news == lib.RELAY_NEWS_DECRYPT:
-                return self._tls.hear(self)
-        if news == lib.RELAY_NEWS_CAREFUL:
+            news = self._tls.do(news)
+        if news == CAREFUL:
             self._is_open[leg] = False
             self._streams[leg].wake()
-        elif news == lib.RELAY_NEWS_STUCK:
+        elif news == STUCK:
             for each, stream in enumerate(self._streams):
                 stream.rest += self._take_rest(each)
             self.shut()
             self._owner.stuck()
-        return bool(news != lib.RELAY_NEWS_NONE)
-
-    def _encrypt(self, tls: TlsWayStream) -> int:
-        size = lib.relay_way_out(self._handle, self._out)
-        try:
-            data = tls.encrypt(ffi.buffer(self._out[0], size))
-        except trio.BrokenResourceError:
-            return int(lib.RELAY_NEWS_CAREFUL)  # the upstream's reader knows why; what was said is lost
-        news = int(lib.relay_way_send(self._handle, data, len(data)))
-        if news < 0:
-            raise RuntimeError("an encrypted frame is longer than the short way has room for")
-        return news
+        return news != NONE
 
     def _tell(self) -> None:
         if self._counts.up_bytes or self._counts.played_samples:

@@ -20,6 +20,8 @@ from relay import tcp
 
 RECORD_BYTES: Final = 16_384  # the most that one record holds
 
+Bytes = bytes | bytearray | memoryview
+
 
 class TlsStream(trio.abc.Stream):
     """TLS on a TCP stream. One task reads, one writes."""
@@ -28,13 +30,9 @@ class TlsStream(trio.abc.Stream):
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._has_ended = False
-        self._error: ssl.SSLError | None = None
-
-    @property
-    def has_ended(self) -> bool:
+        self.has_ended = False
         """Whether nothing can be read any more, for what the peer said or for what is wrong with it."""
-        return self._has_ended
+        self._error: ssl.SSLError | None = None
 
     @property
     def tcp(self) -> trio.SocketStream:
@@ -56,24 +54,27 @@ class TlsStream(trio.abc.Stream):
                 await self._flush()
                 return
 
-    def decrypt(self, data: bytes) -> bytes:
+    def decrypt(self, data: Bytes) -> bytes:
         """Return what `data` from the socket makes readable, which may be nothing. The reader is told what is wrong."""
+        if self.has_ended:
+            return b""
         self._incoming.write(data)
-        pieces = []
-        while not self._has_ended and (waiting := self._incoming.pending + self._tls.pending()):
-            try:
-                piece = self._tls.read(min(waiting, RECORD_BYTES))  # which is what is allocated for it
-            except ssl.SSLWantReadError:
-                break
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                piece = b""
-            except ssl.SSLError as error:
-                self._error, piece = error, b""
-            self._has_ended = not piece
-            pieces.append(piece)
-        return b"".join(pieces)
+        plain = b""
+        try:
+            while piece := self._tls.read(RECORD_BYTES):
+                plain += piece
+                if not self._incoming.pending:
+                    return plain
+        except ssl.SSLWantReadError:
+            return plain
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            pass
+        except ssl.SSLError as error:
+            self._error = error
+        self.has_ended = True
+        return plain
 
-    def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
+    def encrypt(self, data: Bytes) -> bytes:
         """Return what has to be written to the socket for `data`. Raises BrokenResourceError after a TLS error."""
         try:
             if data:
@@ -84,9 +85,9 @@ class TlsStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read; at most as much as one read of the socket gave. b"" is the end. Raises BrokenResourceError."""
-        if self._has_ended:
+        if self.has_ended:
             await trio.lowlevel.checkpoint()
-        while not self._has_ended:
+        while not self.has_ended:
             data = await tcp.receive_some(self._stream)
             plain = self.decrypt(data)
             if plain or not data:

@@ -8,7 +8,7 @@ way first, so that a socket has one writer, and writes first what the C side cou
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -19,9 +19,6 @@ from relay.wakeup import Wakeup
 
 PATIENCE: Final = 4
 """Turns of the loop that a reader waits for whoever is still writing, before it goes the careful way."""
-
-READS: Final = 64
-"""Of a TLS socket, one after the other, before others have their turn: up to 4 MiB."""
 
 
 class Way(Protocol):
@@ -44,16 +41,6 @@ class Way(Protocol):
 
     def next_bytes(self, leg: int) -> int:
         """Length of the frame that comes next in that leg's socket, 0 if it is not known."""
-
-    def receive(self) -> bytes | None:
-        """What is in the upstream's socket: b"" at its end, None if there is nothing."""
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether what `receive` gave last was all, and nothing but more bytes can follow it."""
-
-    def let_through(self, plain: bytes) -> int:
-        """Let pass what may of decrypted bytes; return how many did."""
 
 
 class Socket(Protocol):
@@ -198,59 +185,36 @@ class TlsWayStream(WayStream):
 
     def __init__(self, tls: TlsStream) -> None:
         super().__init__(tls.tcp)
-        self._tls = tls
-        self._plain = b""
+        self.tls = tls
+        self.plain = b""
 
     async def send_eof(self) -> None:
         """Nothing: with TLS the end is the end of the socket."""
         await trio.lowlevel.checkpoint()
 
-    def hear(self, way: Way) -> bool:
-        """Let through what may pass of what is here and in the socket; return whether a task may have been woken."""
-        self._let_through(way)
-        self._hear_socket(way)
-        is_shut = not way.is_open(self._leg)
-        if self._plain and is_shut:
-            self._news.ring()  # the socket, which is empty, would not say so
-        return is_shut or self._news.is_rung  # shut, the writers may have been woken for the rest of a frame
-
-    def _hear_socket(self, way: Way) -> None:
-        for _ in range(READS):
-            if not way.is_open(self._leg) or (data := way.receive()) is None:
-                return
-            self._plain += self._tls.decrypt(data)
-            self._let_through(way)
-            if not data or self._tls.has_ended:
-                break
-            if way.is_drained:
-                return
-        self._news.ring()  # at the end; or in a flood, which goes the careful way for a while: others have their turns
-
-    def encrypt(self, frame: Any) -> bytes:
-        """Return a frame of the short way as it goes into the socket."""
-        return self._tls.encrypt(frame)
-
-    def _let_through(self, way: Way) -> None:
-        if self._plain:
-            self._plain = self._plain[way.let_through(self._plain) :]
+    async def _park(self, way: Way) -> None:
+        await super()._park(way)
+        if not self.plain:  # only now is there something to see how long the next frame is
+            self.plain = await self.tls.receive_some()
+            self._frame_left = self._next_bytes(way)
 
     def _watch(self, way: Way) -> None:
-        if self._plain:
-            self._news.ring()
+        if self.plain or self.tls.has_ended:
+            self._news.ring()  # of which the socket will not say anything
         else:
             way.watch(self._leg)
 
     def _next_bytes(self, way: Way) -> int:
-        return int(lib.relay_way_frame_bytes(self._plain, len(self._plain)))
+        return int(lib.relay_way_frame_bytes(self.plain, len(self.plain)))
 
     async def _read(self, max_bytes: int | None) -> bytes:
-        if self._plain:
+        if self.plain:
             await trio.lowlevel.checkpoint()
         else:
-            self._plain = await self._tls.receive_some()
-        data = self._plain[:max_bytes]
-        self._plain = self._plain[len(data) :]
+            self.plain = await self.tls.receive_some()
+        data = self.plain[:max_bytes]
+        self.plain = self.plain[len(data) :]
         return data
 
     def _written(self, data: bytes | bytearray | memoryview) -> bytes:
-        return self._tls.encrypt(data)
+        return self.tls.encrypt(data)

@@ -585,15 +585,15 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 static void *_cffi_types[] = {
 /*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(char const *, size_t, relay_delta *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 201), // char const *
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 194), // char const *
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_delta *
+/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 203), // relay_delta *
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(int)
 /*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int)
-/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_pump *
+/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 205), // relay_pump *
 /* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 12 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
@@ -604,10 +604,10 @@ static void *_cffi_types[] = {
 /* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
 /* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump const *)
-/* 20 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_pump const *
+/* 20 */ _CFFI_OP(_CFFI_OP_POINTER, 205), // relay_pump const *
 /* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *)
-/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way *
+/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_way *
 /* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, char const *, size_t)
 /* 26 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
@@ -620,33 +620,33 @@ static void *_cffi_types[] = {
 /* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, relay_way_item const *, int64_t)
 /* 35 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 217), // relay_way_item const *
+/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_way_item const *
 /* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
 /* 38 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/* 40 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws *
+/* 40 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_ws *
 /* 41 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 42 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 201), // char *
+/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 194), // char *
 /* 44 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws const *)
-/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws const *
+/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_ws const *
 /* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
 /* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION, 14), // int64_t()(void)
 /* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(char const *, size_t)
+/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(char const *, size_t)
 /* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(char const *, size_t, char *)
+/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(char const *, size_t, char *)
 /* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
 /* 63 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 64 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
@@ -654,19 +654,19 @@ static void *_cffi_types[] = {
 /* 67 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 69 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 71 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_downlink *
+/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 71 */ _CFFI_OP(_CFFI_OP_POINTER, 204), // relay_downlink *
 /* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 74 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
 /* 76 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
 /* 77 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 78 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 80 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 81 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 82 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 82 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
 /* 83 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
 /* 84 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 85 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
@@ -675,23 +675,23 @@ static void *_cffi_types[] = {
 /* 88 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 90 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, double *, int)
 /* 92 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 93 */ _CFFI_OP(_CFFI_OP_POINTER, 206), // double *
+/* 93 */ _CFFI_OP(_CFFI_OP_POINTER, 199), // double *
 /* 94 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 96 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 97 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_downlink const *
+/* 96 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 97 */ _CFFI_OP(_CFFI_OP_POINTER, 204), // relay_downlink const *
 /* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 99 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 101 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink *
+/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 101 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_uplink *
 /* 102 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 104 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 106 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 107 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 107 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
 /* 108 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
 /* 109 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 110 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
@@ -699,111 +699,106 @@ static void *_cffi_types[] = {
 /* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
 /* 113 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 114 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink *, double *, int)
 /* 116 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
 /* 117 */ _CFFI_OP(_CFFI_OP_NOOP, 93),
 /* 118 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 119 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 121 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink const *
+/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 121 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_uplink const *
 /* 122 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 124 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_way *, char *, size_t, int *)
+/* 124 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_way *, int, char *, size_t)
 /* 125 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 126 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 127 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 128 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 126 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 127 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 128 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 129 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 130 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_way *, int, char *, size_t)
-/* 131 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 130 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_way const *, int)
+/* 131 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_way const *
 /* 132 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 133 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 134 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 135 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION, 209), // ptrdiff_t()(relay_way const *, int)
-/* 137 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way const *
-/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 134 */ _CFFI_OP(_CFFI_OP_FUNCTION, 71), // relay_downlink *()(int, int, int, int *)
+/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 136 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 137 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 138 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
 /* 139 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 140 */ _CFFI_OP(_CFFI_OP_FUNCTION, 71), // relay_downlink *()(int, int, int, int *)
-/* 141 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 142 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 143 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 144 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 146 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
-/* 147 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION, 101), // relay_uplink *()(int, int, int, int *)
-/* 149 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 150 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 152 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION, 23), // relay_way *()(relay_pump *, relay_way_ends const *)
-/* 155 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 156 */ _CFFI_OP(_CFFI_OP_POINTER, 216), // relay_way_ends const *
+/* 140 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
+/* 141 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION, 206), // relay_tls_work const *()(relay_pump const *)
+/* 143 */ _CFFI_OP(_CFFI_OP_NOOP, 20),
+/* 144 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION, 101), // relay_uplink *()(int, int, int, int *)
+/* 146 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 147 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 148 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 149 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 150 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 151 */ _CFFI_OP(_CFFI_OP_FUNCTION, 23), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 152 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 153 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_way_ends const *
+/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 155 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
+/* 156 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
 /* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
-/* 159 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
+/* 159 */ _CFFI_OP(_CFFI_OP_NOOP, 121),
 /* 160 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
-/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 121),
-/* 163 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
-/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 166 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 167 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way const *, char const * *)
-/* 171 */ _CFFI_OP(_CFFI_OP_NOOP, 137),
-/* 172 */ _CFFI_OP(_CFFI_OP_POINTER, 1), // char const * *
-/* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
-/* 175 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_downlink *)
-/* 177 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 178 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_pump *)
-/* 180 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 181 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_uplink *)
-/* 183 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
+/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
+/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 163 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 164 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
+/* 166 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
+/* 168 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_downlink *)
+/* 170 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 172 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_pump *)
+/* 173 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
+/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 175 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_uplink *)
+/* 176 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
+/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 178 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_way *)
+/* 179 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 181 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_way *, relay_way_counts *)
+/* 182 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 183 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_way_counts *
 /* 184 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_way *)
-/* 186 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_ws *)
+/* 186 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
 /* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_way *, relay_way_counts *)
-/* 189 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 190 */ _CFFI_OP(_CFFI_OP_POINTER, 215), // relay_way_counts *
-/* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_ws *)
-/* 193 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
-/* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 195 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 196 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
-/* 197 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 198 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 199 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 200 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 201 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 202 */ _CFFI_OP(_CFFI_OP_ARRAY, 201), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
-/* 203 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
-/* 204 */ _CFFI_OP(_CFFI_OP_ARRAY, 201), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
-/* 205 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
-/* 206 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 207 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
-/* 208 */ (_cffi_opcode_t)(2),
-/* 209 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 211 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_downlink
-/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_pump
-/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_uplink
-/* 214 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_way
-/* 215 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_way_counts
-/* 216 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_ends
-/* 217 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_item
-/* 218 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_ws
-/* 219 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 189 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
+/* 190 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 191 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 192 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 193 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 194 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 195 */ _CFFI_OP(_CFFI_OP_ARRAY, 194), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 196 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 197 */ _CFFI_OP(_CFFI_OP_ARRAY, 194), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 198 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 199 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 200 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
+/* 201 */ (_cffi_opcode_t)(2),
+/* 202 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 203 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 204 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_downlink
+/* 205 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_pump
+/* 206 */ _CFFI_OP(_CFFI_OP_POINTER, 207), // relay_tls_work const *
+/* 207 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_tls_work
+/* 208 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_uplink
+/* 209 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // relay_way
+/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_counts
+/* 211 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_ends
+/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_way_item
+/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_ws
+/* 214 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -821,6 +816,18 @@ static void _cffi_checkfld_typedef_relay_delta(relay_delta *p)
   (void)((p->has_words) | 0);  /* check that 'relay_delta.has_words' is an integer */
 }
 struct _cffi_align_typedef_relay_delta { char x; relay_delta y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_tls_work(relay_tls_work *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  { char const * *tmp = &p->received; (void)tmp; }
+  { char const * *tmp = &p->frame; (void)tmp; }
+  (void)((p->received_bytes) | 0);  /* check that 'relay_tls_work.received_bytes' is an integer */
+  (void)((p->frame_bytes) | 0);  /* check that 'relay_tls_work.frame_bytes' is an integer */
+}
+struct _cffi_align_typedef_relay_tls_work { char x; relay_tls_work y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_typedef_relay_way_counts(relay_way_counts *p)
@@ -1900,6 +1907,44 @@ _cffi_f_relay_pump_next(PyObject *self, PyObject *args)
 #  define _cffi_f_relay_pump_next _cffi_d_relay_pump_next
 #endif
 
+static relay_tls_work const * _cffi_d_relay_pump_tls_work(relay_pump const * x0)
+{
+  return relay_pump_tls_work(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_pump_tls_work(PyObject *self, PyObject *arg0)
+{
+  relay_pump const * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  relay_tls_work const * result;
+  PyObject *pyresult;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(20), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(20), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_pump_tls_work(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(206));
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_pump_tls_work _cffi_d_relay_pump_tls_work
+#endif
+
 static int _cffi_d_relay_pump_wait_for(relay_pump * x0, int x1)
 {
   return relay_pump_wait_for(x0, x1);
@@ -2454,10 +2499,10 @@ _cffi_f_relay_way_count(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(190), arg1, (char **)&x1);
+      _cffi_type(183), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(190), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(183), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2661,10 +2706,10 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(156), arg1, (char **)&x1);
+      _cffi_type(153), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(156), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(153), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2705,10 +2750,10 @@ _cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(137), arg0, (char **)&x0);
+      _cffi_type(131), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(137), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(131), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2827,129 +2872,6 @@ _cffi_f_relay_way_open_up(PyObject *self, PyObject *arg0)
 }
 #else
 #  define _cffi_f_relay_way_open_up _cffi_d_relay_way_open_up
-#endif
-
-static size_t _cffi_d_relay_way_out(relay_way const * x0, char const * * x1)
-{
-  return relay_way_out(x0, x1);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_way_out(PyObject *self, PyObject *args)
-{
-  relay_way const * x0;
-  char const * * x1;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  size_t result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-
-  if (!PyArg_UnpackTuple(args, "relay_way_out", 2, 2, &arg0, &arg1))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(137), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(137), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(172), arg1, (char **)&x1);
-  if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (char const * *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(172), arg1, (char **)&x1,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_way_out(x0, x1); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, size_t);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_way_out _cffi_d_relay_way_out
-#endif
-
-static ptrdiff_t _cffi_d_relay_way_receive(relay_way * x0, char * x1, size_t x2, int * x3)
-{
-  return relay_way_receive(x0, x1, x2, x3);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_way_receive(PyObject *self, PyObject *args)
-{
-  relay_way * x0;
-  char * x1;
-  size_t x2;
-  int * x3;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  ptrdiff_t result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-  PyObject *arg2;
-  PyObject *arg3;
-
-  if (!PyArg_UnpackTuple(args, "relay_way_receive", 4, 4, &arg0, &arg1, &arg2, &arg3))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg1, (char **)&x1);
-  if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x2 = _cffi_to_c_int(arg2, size_t);
-  if (x2 == (size_t)-1 && PyErr_Occurred())
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(16), arg3, (char **)&x3);
-  if (datasize != 0) {
-    x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_way_receive(x0, x1, x2, x3); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, ptrdiff_t);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_way_receive _cffi_d_relay_way_receive
 #endif
 
 static ptrdiff_t _cffi_d_relay_way_rest(relay_way * x0, int x1, char * x2, size_t x3)
@@ -3076,54 +2998,6 @@ _cffi_f_relay_way_send(PyObject *self, PyObject *args)
 #  define _cffi_f_relay_way_send _cffi_d_relay_way_send
 #endif
 
-static int _cffi_d_relay_way_serve(relay_way * x0, int x1)
-{
-  return relay_way_serve(x0, x1);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_relay_way_serve(PyObject *self, PyObject *args)
-{
-  relay_way * x0;
-  int x1;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  int result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-
-  if (!PyArg_UnpackTuple(args, "relay_way_serve", 2, 2, &arg0, &arg1))
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
-  if (datasize != 0) {
-    x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  x1 = _cffi_to_c_int(arg1, int);
-  if (x1 == (int)-1 && PyErr_Occurred())
-    return NULL;
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = relay_way_serve(x0, x1); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, int);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_relay_way_serve _cffi_d_relay_way_serve
-#endif
-
 static void _cffi_d_relay_way_shut(relay_way * x0, relay_way_counts * x1)
 {
   relay_way_shut(x0, x1);
@@ -3152,10 +3026,10 @@ _cffi_f_relay_way_shut(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(190), arg1, (char **)&x1);
+      _cffi_type(183), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(190), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(183), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3896,51 +3770,49 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 70), (void *)_cffi_d_relay_downlink_finish },
   { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 82), (void *)_cffi_d_relay_downlink_frame },
   { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 176), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 169), (void *)_cffi_d_relay_downlink_free },
   { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 91), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 140), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 134), (void *)_cffi_d_relay_downlink_new },
   { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 75), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 176), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 169), (void *)_cffi_d_relay_downlink_reset },
   { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 158), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 155), (void *)_cffi_d_relay_downlink_state_bytes },
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 5), (void *)_cffi_d_relay_init },
   { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 49), (void *)_cffi_d_relay_live_handles },
   { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 51), (void *)_cffi_d_relay_now_ns },
   { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 19), (void *)_cffi_d_relay_pump_bell },
   { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 19), (void *)_cffi_d_relay_pump_fd },
-  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 179), (void *)_cffi_d_relay_pump_free },
-  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 146), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 172), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 140), (void *)_cffi_d_relay_pump_new },
   { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 12), (void *)_cffi_d_relay_pump_next },
+  { "relay_pump_tls_work", (void *)_cffi_f_relay_pump_tls_work, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 142), (void *)_cffi_d_relay_pump_tls_work },
   { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_pump_wait_for },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 174), (void *)_cffi_d_relay_table_bytes },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 167), (void *)_cffi_d_relay_table_bytes },
   { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 107), (void *)_cffi_d_relay_uplink_frame },
   { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 182), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 175), (void *)_cffi_d_relay_uplink_free },
   { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 115), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 148), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 145), (void *)_cffi_d_relay_uplink_new },
   { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 100), (void *)_cffi_d_relay_uplink_push },
   { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 161), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 188), (void *)_cffi_d_relay_way_count },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 158), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 181), (void *)_cffi_d_relay_way_count },
   { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 53), (void *)_cffi_d_relay_way_frame_bytes },
-  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 185), (void *)_cffi_d_relay_way_free },
-  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 164), (void *)_cffi_d_relay_way_hear },
-  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 154), (void *)_cffi_d_relay_way_new },
-  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 136), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 178), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 161), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 151), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 130), (void *)_cffi_d_relay_way_next_bytes },
   { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 34), (void *)_cffi_d_relay_way_open_down },
   { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_way_open_up },
-  { "relay_way_out", (void *)_cffi_f_relay_way_out, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 170), (void *)_cffi_d_relay_way_out },
-  { "relay_way_receive", (void *)_cffi_f_relay_way_receive, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 124), (void *)_cffi_d_relay_way_receive },
-  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 130), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 124), (void *)_cffi_d_relay_way_rest },
   { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 25), (void *)_cffi_d_relay_way_send },
-  { "relay_way_serve", (void *)_cffi_f_relay_way_serve, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_serve },
-  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 188), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 181), (void *)_cffi_d_relay_way_shut },
   { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_watch },
   { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 46), (void *)_cffi_d_relay_ws_between_messages },
   { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 62), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 195), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 188), (void *)_cffi_d_relay_ws_init },
   { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 39), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 192), (void *)_cffi_d_relay_ws_skip },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 185), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
@@ -3968,6 +3840,18 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "has_words", offsetof(relay_delta, has_words),
                  sizeof(((relay_delta *)0)->has_words),
                  _CFFI_OP(_CFFI_OP_NOOP, 86) },
+  { "received", offsetof(relay_tls_work, received),
+                sizeof(((relay_tls_work *)0)->received),
+                _CFFI_OP(_CFFI_OP_NOOP, 1) },
+  { "frame", offsetof(relay_tls_work, frame),
+             sizeof(((relay_tls_work *)0)->frame),
+             _CFFI_OP(_CFFI_OP_NOOP, 1) },
+  { "received_bytes", offsetof(relay_tls_work, received_bytes),
+                      sizeof(((relay_tls_work *)0)->received_bytes),
+                      _CFFI_OP(_CFFI_OP_NOOP, 2) },
+  { "frame_bytes", offsetof(relay_tls_work, frame_bytes),
+                   sizeof(((relay_tls_work *)0)->frame_bytes),
+                   _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "up_bytes", offsetof(relay_way_counts, up_bytes),
                 sizeof(((relay_way_counts *)0)->up_bytes),
                 _CFFI_OP(_CFFI_OP_NOOP, 87) },
@@ -3997,7 +3881,7 @@ static const struct _cffi_field_s _cffi_fields[] = {
              _CFFI_OP(_CFFI_OP_NOOP, 87) },
   { "fds", offsetof(relay_way_ends, fds),
            sizeof(((relay_way_ends *)0)->fds),
-           _CFFI_OP(_CFFI_OP_NOOP, 207) },
+           _CFFI_OP(_CFFI_OP_NOOP, 200) },
   { "has_tls", offsetof(relay_way_ends, has_tls),
                sizeof(((relay_way_ends *)0)->has_tls),
                _CFFI_OP(_CFFI_OP_NOOP, 6) },
@@ -4033,10 +3917,10 @@ static const struct _cffi_field_s _cffi_fields[] = {
                               _CFFI_OP(_CFFI_OP_NOOP, 86) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 202) },
+               _CFFI_OP(_CFFI_OP_NOOP, 195) },
   { "response_id", offsetof(relay_way_item, response_id),
                    sizeof(((relay_way_item *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 204) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 197) },
   { "item_id_chars", offsetof(relay_way_item, item_id_chars),
                      sizeof(((relay_way_item *)0)->item_id_chars),
                      _CFFI_OP(_CFFI_OP_NOOP, 86) },
@@ -4064,36 +3948,39 @@ static const struct _cffi_field_s _cffi_fields[] = {
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 210, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 203, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 8 },
-  { "$relay_way_counts", 215, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 8, 8 },
-  { "$relay_way_ends", 216, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 16, 13 },
-  { "$relay_way_item", 217, 0,
-    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 29, 8 },
-  { "$relay_ws", 218, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 37, 2 },
-  { "relay_downlink", 211, _CFFI_F_OPAQUE,
+  { "$relay_tls_work", 207, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_tls_work), offsetof(struct _cffi_align_typedef_relay_tls_work, y), 8, 4 },
+  { "$relay_way_counts", 210, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 12, 8 },
+  { "$relay_way_ends", 211, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 20, 13 },
+  { "$relay_way_item", 212, 0,
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 33, 8 },
+  { "$relay_ws", 213, 0,
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 41, 2 },
+  { "relay_downlink", 204, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_pump", 212, _CFFI_F_OPAQUE,
+  { "relay_pump", 205, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 213, _CFFI_F_OPAQUE,
+  { "relay_uplink", 208, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_way", 214, _CFFI_F_OPAQUE,
+  { "relay_way", 209, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 210 },
-  { "relay_downlink", 211 },
-  { "relay_pump", 212 },
-  { "relay_uplink", 213 },
-  { "relay_way", 214 },
-  { "relay_way_counts", 215 },
-  { "relay_way_ends", 216 },
-  { "relay_way_item", 217 },
-  { "relay_ws", 218 },
+  { "relay_delta", 203 },
+  { "relay_downlink", 204 },
+  { "relay_pump", 205 },
+  { "relay_tls_work", 207 },
+  { "relay_uplink", 208 },
+  { "relay_way", 209 },
+  { "relay_way_counts", 210 },
+  { "relay_way_ends", 211 },
+  { "relay_way_item", 212 },
+  { "relay_ws", 213 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -4103,12 +3990,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  98,  /* num_globals */
-  9,  /* num_struct_unions */
+  96,  /* num_globals */
+  10,  /* num_struct_unions */
   0,  /* num_enums */
-  9,  /* num_typenames */
+  10,  /* num_typenames */
   NULL,  /* no includes */
-  220,  /* num_types */
+  215,  /* num_types */
   0,  /* flags */
 };
 

@@ -74,7 +74,8 @@ static void take_careful(struct session *session, int leg) {
         const int next = judge(&session->model, leg, there);
         MUST(from->state == OPEN);
         const int is_behind_much = next == PART && !is_cipher && from->at > BEHIND_MUCH;
-        MUST(next == STAYS || next == EITHER || is_behind_much || (from->has_ended && !is_cipher && next != PASSES));
+        const int is_end = from->has_ended && (is_cipher ? from->sent == from->decrypted : next != PASSES);
+        MUST(next == STAYS || next == EITHER || is_behind_much || is_end);
     }
     from->state = SHUT;
 }
@@ -108,62 +109,53 @@ static int hear_plain(struct session *session) {
     return news;
 }
 
-static ptrdiff_t receive_cipher(struct session *session, size_t room) {
+static void decrypt(struct session *session, const char *cipher, size_t n) {
     struct leg *const from = &session->legs[UPSTREAM];
-    char *const bytes = exact(room);
-    int is_drained;
-    const ptrdiff_t n = relay_way_receive(session->way, bytes, room, &is_drained);
-    MUST(n != -1 || from->sent == from->decrypted);
-    MUST(n != 0 || (from->has_ended && from->sent == from->decrypted));
-    for (ptrdiff_t i = 0; i < n; i++) MUST((char)(bytes[i] ^ CIPHER) == from->said[from->decrypted + (size_t)i]);
-    free(bytes);
-    if (n > 0) from->decrypted += (size_t)n;
-    return n;
+    MUST(n <= from->sent - from->decrypted);
+    for (size_t i = 0; i < n; i++) MUST((char)(cipher[i] ^ CIPHER) == from->said[from->decrypted + i]);
+    from->decrypted += n;
 }
 
-static void take_news(struct session *session, int leg, int news);
-
-static void decrypt(struct session *session, size_t room) {
-    MUST(session->ends.has_tls && session->legs[UPSTREAM].state == OPEN);
-    take_news(session, UPSTREAM, hear_plain(session));
-    while (session->legs[UPSTREAM].state == OPEN) {
-        const ptrdiff_t n = receive_cipher(session, room);
-        if (n == 0) shut(session);
-        if (n <= 0) return;
-        take_news(session, UPSTREAM, hear_plain(session));
-    }
+/* Before anything else: it lies in memory that the next call uses. */
+static void take_cipher(struct session *session, int news) {
+    const relay_tls_work *const work = relay_pump_tls_work(pump);
+    if (news != RELAY_NEWS_DECRYPT) return;
+    MUST(session->ends.has_tls && session->legs[UPSTREAM].state == OPEN && work->received_bytes > 0);
+    decrypt(session, work->received, work->received_bytes);
 }
 
 static int encrypt(struct session *session, int leg) {
-    const char *frame;
+    const relay_tls_work *const work = relay_pump_tls_work(pump);
+    const size_t n = work->frame_bytes;
     MUST(session->ends.has_tls && leg == BROWSER);
-    const size_t n = relay_way_out(session->way, &frame);
-    char *const cipher = exact_copy(frame, n);
+    char *const cipher = exact_copy(work->frame, n);
     for (size_t i = 0; i < n; i++) cipher[i] ^= CIPHER;
-    int news = relay_way_send(session->way, cipher, n);
-    free(cipher);
     const int64_t since_ns = relay_now_ns();
-    if (news == RELAY_NEWS_NONE) news = relay_way_serve(session->way, leg);
+    const int news = relay_way_send(session->way, cipher, n);
+    free(cipher);
     account(since_ns);
     return news;
 }
 
 static void take_news(struct session *session, int leg, int news) {
     while (news == RELAY_NEWS_ENCRYPT) news = encrypt(session, leg);
+    if (news == RELAY_NEWS_DECRYPT) news = hear_plain(session);
     switch (news) {
         case RELAY_NEWS_NONE: break;
         case RELAY_NEWS_CAREFUL: take_careful(session, leg); break;
         case RELAY_NEWS_STUCK: take_stuck(session); break;
-        case RELAY_NEWS_DECRYPT: decrypt(session, 1 + (size_t)session->legs[UPSTREAM].sent * 7 % 5000); break;
         default: abort();
     }
 }
 
 /* A direction was opened, or is watched: what was there already was looked at, as far as one turn goes. */
 static void take_first_news(struct session *session, int leg, int news, int64_t since_ns) {
+    const struct leg *const from = &session->legs[leg];
+    take_cipher(session, news);
     account(since_ns);
     const int is_turn_over = session->turn_frames[leg] >= TURN;
     take_news(session, leg, news);
+    if (from->state == OPEN && from->decrypted > from->at) take_news(session, leg, hear_plain(session));
     if (news == RELAY_NEWS_NONE && !is_turn_over) check_silence(session, leg, 0);
 }
 
@@ -206,7 +198,9 @@ static void read_socket(struct session *session, int leg, size_t n) {
     struct leg *const from = &session->legs[leg];
     if (from->state == OPEN) shut(session);
     if (leg == UPSTREAM && session->ends.has_tls) {
-        if (from->decrypted == from->at) receive_cipher(session, LARGE);
+        static char cipher[LARGE];
+        const ssize_t came = from->decrypted == from->at ? recv(session->near[leg], cipher, LARGE, MSG_DONTWAIT) : 0;
+        if (came > 0) decrypt(session, cipher, (size_t)came);
         from->at += n < from->decrypted - from->at ? n : from->decrypted - from->at;
         return;
     }
@@ -248,11 +242,12 @@ static int pump_once(void) {
     int leg, news;
     const int64_t since_ns = relay_now_ns();
     const int has_news = relay_pump_next(pump, 0, &token, &leg, &news) == 1;
-    const size_t passed = account(since_ns);
     if (has_news) {
         MUST(token < SESSIONS);
-        take_news(&sessions[token], leg, news);
+        take_cipher(&sessions[token], news);
     }
+    const size_t passed = account(since_ns);
+    if (has_news) take_news(&sessions[token], leg, news);
     return has_news || passed > 0;
 }
 

@@ -8,14 +8,16 @@ async with open_road() as road:                     # started and ready
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trio
+import trustme
 
 from relay import wire
 from relay.addresses import Address
@@ -30,7 +32,8 @@ from relay.limits import client_settings
 from relay.pump import FDINFO, Pump
 from relay.session import Services, Session
 from relay.target import target_for
-from relay.way_stream import WayStream
+from relay.tls_stream import TlsStream
+from relay.way_stream import WayStream, with_short_way
 from tests.peers import FakeBrowser, FakeUpstream, loopback_pair
 from tests.session.rig import delta_event
 
@@ -38,6 +41,10 @@ RATE_HZ = 48_000
 SOUND = {"encoding": "f32le", "rate_hz": RATE_HZ}
 START = {"type": "relay.start", "audio": {"input": SOUND, "output": SOUND}}
 RESPONSE = {"type": "response.created", "event_id": "e3", "response": {"id": "resp_1"}}
+
+
+OpenRoad = Callable[..., AbstractAsyncContextManager["Road"]]
+"""`open_road`, to an upstream that is chosen already."""
 
 
 @dataclass
@@ -79,11 +86,38 @@ class Road:
             await self.upstream.send_json(delta_event(item, ms, response="resp_1"))
 
 
+class Tls:
+    """TLS between relay and its upstream, without the tickets that a server says first."""
+
+    def __init__(self) -> None:
+        authority = trustme.CA()
+        self._trusting, self._serving = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._serving.num_tickets = 0
+        authority.configure_trust(self._trusting)
+        authority.issue_cert("localhost").configure_cert(self._serving)
+
+    async def dial(self, near: trio.SocketStream) -> TlsStream:
+        """relay's end, when both have shaken hands."""
+        stream = TlsStream(near, self._trusting, "localhost")
+        await stream.do_handshake()
+        return stream
+
+    def serve(self, far: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
+        """The upstream's end."""
+        return trio.SSLStream(far, self._serving, server_side=True, https_compatible=True)
+
+
 @asynccontextmanager
 async def open_road(
-    config: Config | None = None, *, short_way: bool = True, json_client: bool = False, fdinfo: Path = FDINFO
+    config: Config | None = None,
+    *,
+    short_way: bool = True,
+    json_client: bool = False,
+    tls: bool = False,
+    fdinfo: Path = FDINFO,
 ) -> AsyncIterator[Road]:
     """Run a session for the length of the block, started and ready."""
+    secured = Tls() if tls else None
     config = config or Config(upstream="ws://127.0.0.1:9/v1/realtime")
     handles = native_info().live_handles
     pump = Pump(fdinfo)
@@ -91,7 +125,8 @@ async def open_road(
 
         async def dial(address: Address) -> trio.abc.Stream:
             await trio.lowlevel.checkpoint()
-            return WayStream(up_near) if short_way else up_near
+            stream = await secured.dial(up_near) if secured else up_near
+            return with_short_way(stream) if short_way else stream
 
         target = target_for(config, config.upstream)
         services = Services(config, Admission(config), target, dial, pump=pump if short_way else None)
@@ -112,7 +147,7 @@ async def open_road(
                 road[0].ended.set()
 
         nursery.start_soon(run)
-        upstream = await FakeUpstream.accept(up_far)
+        upstream = await FakeUpstream.accept(secured.serve(up_far) if secured else up_far)
         road.append(Road(browser, upstream, session, pump))
         await _begin(road[0], "session.updated" if json_client else "relay.ready")
         _count(road[0])

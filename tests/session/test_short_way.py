@@ -6,9 +6,11 @@ import json
 import socket
 import struct
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
+from wsproto.utilities import LocalProtocolError
 
 from relay import wire
 from relay.audio import Uplink
@@ -18,13 +20,16 @@ from relay.pump import Pump
 from relay.short_way import open_short_way
 from relay.way_stream import WayStream
 from tests.peers import PeerEnded, frame, loopback_pair
-from tests.session.road import RATE_HZ, RESPONSE, Road, open_road, voice
+from tests.session import road
+from tests.session.rig import delta_event
+from tests.session.road import RATE_HZ, RESPONSE, OpenRoad, Road, voice
 
 
 def narrow(near: trio.abc.Stream, far: trio.abc.Stream) -> None:
     """Make the buffers of a connection small, so that it is soon full."""
     near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
-    far.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # type: ignore[attr-defined]
+    tcp: Any = far.transport_stream if isinstance(far, trio.SSLStream) else far
+    tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
 
 async def wait_short(road: Road) -> None:
@@ -35,7 +40,7 @@ async def wait_short(road: Road) -> None:
 
 
 @pytest.mark.parametrize("short_way", [True, False])
-async def test_what_the_upstream_hears_is_the_same_by_either_way(short_way: bool) -> None:
+async def test_what_the_upstream_hears_is_the_same_by_either_way(open_road: OpenRoad, short_way: bool) -> None:
     reference = Uplink("f32le", RATE_HZ)
     expected = [json.loads(reference.push(voice(index))) for index in range(100)]
     reference.close()
@@ -50,7 +55,7 @@ async def test_what_the_upstream_hears_is_the_same_by_either_way(short_way: bool
         assert road.short["up"] > 90
 
 
-async def test_a_commit_between_two_frames_stays_between_them() -> None:
+async def test_a_commit_between_two_frames_stays_between_them(open_road: OpenRoad) -> None:
     async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", turn_detection="none")) as road:
         turn = ["input_audio_buffer.append"] * 10 + ["input_audio_buffer.commit"]
         for _ in range(7):
@@ -62,7 +67,7 @@ async def test_a_commit_between_two_frames_stays_between_them() -> None:
             await wait_short(road)
 
 
-async def test_the_answer_arrives_whole_and_numbered_without_a_gap() -> None:
+async def test_the_answer_arrives_whole_and_numbered_without_a_gap(open_road: OpenRoad) -> None:
     async with open_road() as road:
         await road.upstream.send_json(RESPONSE)
         await road.hear("response.created")
@@ -77,7 +82,7 @@ async def test_the_answer_arrives_whole_and_numbered_without_a_gap() -> None:
     assert road.short["down"] > 20
 
 
-async def test_events_between_deltas_keep_their_place_and_reach_the_browser() -> None:
+async def test_events_between_deltas_keep_their_place_and_reach_the_browser(open_road: OpenRoad) -> None:
     async with open_road() as road:
         await road.upstream.send_json(RESPONSE)
         for index in range(30):
@@ -93,7 +98,7 @@ async def test_events_between_deltas_keep_their_place_and_reach_the_browser() ->
         assert end["samples"] == sum(len(frame) - 16 for frame in road.frames) // 4
 
 
-async def test_nothing_of_an_interrupted_item_is_sent_after_the_flush() -> None:
+async def test_nothing_of_an_interrupted_item_is_sent_after_the_flush(open_road: OpenRoad) -> None:
     async with open_road() as road:
         await road.upstream.send_json(RESPONSE)
         for index in range(20):
@@ -113,7 +118,7 @@ async def test_nothing_of_an_interrupted_item_is_sent_after_the_flush() -> None:
         assert len(road.frames) == before
 
 
-async def test_reports_of_what_was_played_count_by_the_short_way_too() -> None:
+async def test_reports_of_what_was_played_count_by_the_short_way_too(open_road: OpenRoad) -> None:
     async with open_road() as road:
         await road.upstream.send_json(RESPONSE)
         for index in range(30):
@@ -128,7 +133,7 @@ async def test_reports_of_what_was_played_count_by_the_short_way_too() -> None:
         assert truncate["audio_end_ms"] == 580
 
 
-async def test_a_player_that_stands_still_gets_no_more_than_the_lead() -> None:
+async def test_a_player_that_stands_still_gets_no_more_than_the_lead(open_road: OpenRoad) -> None:
     config = Config(upstream="ws://127.0.0.1:9/v1/realtime", lead_ms=200)
     async with open_road(config) as road:
         await road.upstream.send_json(RESPONSE)
@@ -143,7 +148,7 @@ async def test_a_player_that_stands_still_gets_no_more_than_the_lead() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 3000])
-async def test_a_stream_in_pieces_gives_the_same(size: int) -> None:
+async def test_a_stream_in_pieces_gives_the_same(open_road: OpenRoad, size: int) -> None:
     async with open_road() as road:
         reference = Uplink("f32le", RATE_HZ)
         whole = b"".join(_masked(voice(index)) for index in range(4))
@@ -155,7 +160,24 @@ async def test_a_stream_in_pieces_gives_the_same(size: int) -> None:
         reference.close()
 
 
-async def test_samples_that_are_none_get_their_error_in_the_middle_of_audio() -> None:
+@pytest.mark.parametrize("size", [1, 7, 100, 3000])
+async def test_an_answer_in_pieces_arrives_whole(open_road: OpenRoad, size: int) -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(10):  # the item has to be announced before its audio takes the short way
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+        whole = frame(1, json.dumps(delta_event("item_1", 20, response="resp_1")).encode()) * 4
+        for start in range(0, len(whole), size):
+            await road.upstream.stream.send_all(whole[start : start + size])
+            await trio.lowlevel.checkpoint()
+        await road.hear_frames(14)
+        assert {len(frame) for frame in road.frames} == {16 + 960 * 4}
+        places = [struct.unpack("<BBHIQ", frame[:16])[4] for frame in road.frames]
+        assert places == [960 * index for index in range(14)]
+
+
+async def test_samples_that_are_none_get_their_error_in_the_middle_of_audio(open_road: OpenRoad) -> None:
     async with open_road() as road:
         for index in range(10):
             await road.browser.send(voice(index))
@@ -166,7 +188,7 @@ async def test_samples_that_are_none_get_their_error_in_the_middle_of_audio() ->
             assert (await road.upstream.receive_json())["type"] == "input_audio_buffer.append"
 
 
-async def test_the_limit_on_audio_holds_on_the_short_way() -> None:
+async def test_the_limit_on_audio_holds_on_the_short_way(open_road: OpenRoad) -> None:
     config = Config(upstream="ws://127.0.0.1:9/v1/realtime", max_audio_in_s=1.0)
     async with open_road(config) as road:
         async with trio.open_nursery() as nursery:
@@ -186,12 +208,13 @@ async def _answer_until_ended(road: Road) -> None:
 
 
 async def _talk_until_ended(road: Road) -> None:
-    for index in range(500):
-        await road.browser.send(voice(index))
-        await trio.sleep(0.005)
+    with suppress(LocalProtocolError, trio.BrokenResourceError):  # the end may be read while a frame is made
+        for index in range(500):
+            await road.browser.send(voice(index))
+            await trio.sleep(0.005)
 
 
-async def test_a_microphone_of_zeros_is_told_on_the_short_way() -> None:
+async def test_a_microphone_of_zeros_is_told_on_the_short_way(open_road: OpenRoad) -> None:
     async with open_road() as road, trio.open_nursery() as nursery:
 
         async def mute() -> None:
@@ -204,7 +227,7 @@ async def test_a_microphone_of_zeros_is_told_on_the_short_way() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_an_upstream_that_vanishes_is_told_at_once() -> None:
+async def test_an_upstream_that_vanishes_is_told_at_once(open_road: OpenRoad) -> None:
     async with open_road() as road:
         for index in range(10):
             await road.browser.send(voice(index))
@@ -214,7 +237,19 @@ async def test_an_upstream_that_vanishes_is_told_at_once() -> None:
             assert (await road.hear("error"))["error"]["code"] == "relay_upstream_closed"
 
 
-async def test_a_browser_that_does_not_read_is_ended_within_the_send_deadline() -> None:
+async def test_a_fault_of_tls_in_the_middle_of_audio_is_told_at_once() -> None:
+    async with road.open_road(tls=True) as way:
+        await way.upstream.send_json(RESPONSE)
+        for index in range(10):
+            await way.answer(1)
+            await way.hear_frames(index + 1)
+        assert isinstance(way.upstream.stream, trio.SSLStream)
+        await way.upstream.stream.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with trio.fail_after(5):
+            assert (await way.hear("error"))["error"]["code"] == "relay_upstream_closed"
+
+
+async def test_a_browser_that_does_not_read_is_ended_within_the_send_deadline(open_road: OpenRoad) -> None:
     config = Config(upstream="ws://127.0.0.1:9/v1/realtime", send_deadline_s=0.5, lead_ms=10_000)
     async with open_road(config) as road:
         narrow(road.session._browser.socket.stream, road.browser.stream)
@@ -228,7 +263,7 @@ async def test_a_browser_that_does_not_read_is_ended_within_the_send_deadline() 
         assert road.reason.code == "relay_client_timeout"
 
 
-async def test_an_upstream_that_does_not_read_loses_old_audio_and_no_frame_is_torn() -> None:
+async def test_an_upstream_that_does_not_read_loses_old_audio_and_no_frame_is_torn(open_road: OpenRoad) -> None:
     async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", send_deadline_s=5.0)) as road:
         assert road.session._upstream is not None
         narrow(road.session._upstream.socket.stream, road.upstream.stream)
@@ -246,7 +281,7 @@ def _masked(payload: bytes) -> bytes:
     return frame(2, payload, mask=b"\x11\x22\x33\x44")
 
 
-async def test_what_was_not_heard_of_the_item_before_is_cut_too() -> None:
+async def test_what_was_not_heard_of_the_item_before_is_cut_too(open_road: OpenRoad) -> None:
     async with open_road() as road:
         await road.upstream.send_json(RESPONSE)
         for index in range(30):
@@ -263,7 +298,7 @@ async def test_what_was_not_heard_of_the_item_before_is_cut_too() -> None:
     assert road.short["down"] > 20
 
 
-async def test_a_frame_that_the_careful_way_would_refuse_for_its_length_does_not_pass() -> None:
+async def test_a_frame_that_the_careful_way_would_refuse_for_its_length_does_not_pass(open_road: OpenRoad) -> None:
     async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", browser_message_bytes=4096)) as road:
         for index in range(10):
             await road.browser.send(voice(index))
@@ -274,7 +309,7 @@ async def test_a_frame_that_the_careful_way_would_refuse_for_its_length_does_not
     assert road.short["up"] > 5
 
 
-async def test_a_flood_does_not_get_far_uncounted() -> None:
+async def test_a_flood_does_not_get_far_uncounted(open_road: OpenRoad) -> None:
     config = Config(upstream="ws://127.0.0.1:9/v1/realtime", max_audio_in_s=3600.0)
     async with open_road(config) as road, trio.open_nursery() as nursery:
         counted_ms: list[float] = []
@@ -300,7 +335,7 @@ async def _flood(road: Road, count: int) -> None:
     await road.browser.stream.send_all(_masked(voice(0)) * count)
 
 
-async def test_a_socket_that_cannot_be_waited_for_has_no_short_way_and_ends_nothing() -> None:
+async def test_a_socket_that_cannot_be_waited_for_has_no_short_way_and_ends_nothing(open_road: OpenRoad) -> None:
     pump, limits = Pump(), wire.WireLimits(message_bytes=65_536)
     async with open_road() as road, loopback_pair() as (_, near), loopback_pair() as (_, far):
         browser = wire.WebSocket(WayStream(near), role="server", limits=limits)

@@ -13,8 +13,9 @@ from relay.config import Config, Secret
 from relay.core.formats import CLIENT_RATE_HZ
 from relay.core.passing import Passed
 from tests.peers import TEXT, frame
+from tests.session import road
 from tests.session.rig import delta_event
-from tests.session.road import RESPONSE, Road, open_road
+from tests.session.road import RESPONSE, OpenRoad, Road
 
 URL = "ws://127.0.0.1:9/v1/realtime"
 
@@ -36,7 +37,7 @@ async def hear_deltas(road: Road, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("short_way", [True, False])
-async def test_both_sides_hear_the_same_by_either_way(short_way: bool) -> None:
+async def test_both_sides_hear_the_same_by_either_way(open_road: OpenRoad, short_way: bool) -> None:
     async with open_road(short_way=short_way, json_client=True) as road:
         await road.upstream.send_json(RESPONSE)
         for index in range(60):
@@ -49,14 +50,14 @@ async def test_both_sides_hear_the_same_by_either_way(short_way: bool) -> None:
     assert road.short == {"up": 0, "down": 0} or short_way
 
 
-async def test_an_append_that_says_more_goes_the_careful_way_in_its_place() -> None:
+async def test_an_append_that_says_more_goes_the_careful_way_in_its_place(open_road: OpenRoad) -> None:
     async with open_road(json_client=True) as road:
         for index in range(30):
             await road.browser.send_json(append(index, **({"event_id": "mine"} if index % 3 == 0 else {})))
         assert [await road.upstream.receive_json() for _ in range(30)] == [append(index) for index in range(30)]
 
 
-async def test_audio_that_is_none_gets_its_error_and_nothing_else_is_lost() -> None:
+async def test_audio_that_is_none_gets_its_error_and_nothing_else_is_lost(open_road: OpenRoad) -> None:
     async with open_road(json_client=True) as road:
         for index in range(10):
             await road.browser.send_json(append(index))
@@ -66,7 +67,7 @@ async def test_audio_that_is_none_gets_its_error_and_nothing_else_is_lost() -> N
         assert [await road.upstream.receive_json() for _ in range(11)] == [append(index) for index in range(11)]
 
 
-async def test_events_between_deltas_keep_their_place() -> None:
+async def test_events_between_deltas_keep_their_place(open_road: OpenRoad) -> None:
     async with open_road(json_client=True) as road:
         await road.upstream.send_json(RESPONSE)
         kinds = []
@@ -82,7 +83,7 @@ async def test_events_between_deltas_keep_their_place() -> None:
         assert heard == kinds
 
 
-async def test_an_item_that_was_heard_the_short_way_may_be_truncated_up_to_what_was_sent() -> None:
+async def test_an_item_that_was_heard_the_short_way_may_be_truncated_up_to_what_was_sent(open_road: OpenRoad) -> None:
     async with open_road(json_client=True) as road:
         await road.upstream.send_json(RESPONSE)
         item = {"id": "item_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
@@ -98,7 +99,7 @@ async def test_an_item_that_was_heard_the_short_way_may_be_truncated_up_to_what_
     assert road.short["down"] > 10
 
 
-async def test_the_limit_on_audio_holds() -> None:
+async def test_the_limit_on_audio_holds(open_road: OpenRoad) -> None:
     async with open_road(Config(upstream=URL, max_audio_in_s=1.0), json_client=True) as road:
 
         async def talk() -> None:
@@ -113,7 +114,7 @@ async def test_the_limit_on_audio_holds() -> None:
 
 
 @pytest.mark.parametrize(("key", "passes"), [("sk-with-a-dash", True), ("secret_that_could_be_a_word", False)])
-async def test_nothing_passes_unread_that_could_hold_a_secret(key: str, passes: bool) -> None:
+async def test_nothing_passes_unread_that_could_hold_a_secret(open_road: OpenRoad, key: str, passes: bool) -> None:
     async with open_road(Config(upstream=URL, upstream_key=Secret(key)), json_client=True) as road:
         await road.upstream.send_json(RESPONSE)
         for event_id in [*["event_1"] * 10, key, "event_2"]:
@@ -123,7 +124,7 @@ async def test_nothing_passes_unread_that_could_hold_a_secret(key: str, passes: 
     assert (road.short["down"] > 0) is passes
 
 
-async def test_an_upstream_that_floods_with_audio_does_not_get_far_uncounted() -> None:
+async def test_an_upstream_that_floods_with_audio_does_not_get_far_uncounted(open_road: OpenRoad) -> None:
     async with open_road(json_client=True) as road, trio.open_nursery() as nursery:
         counted: list[int] = []
         take_note = road.session.passed
@@ -142,18 +143,18 @@ async def test_an_upstream_that_floods_with_audio_does_not_get_far_uncounted() -
 
 
 async def test_a_part_of_a_delta_that_waits_for_its_rest_is_read_in_the_end() -> None:
-    async with open_road(json_client=True) as road:
-        await road.upstream.send_json(RESPONSE)
-        await road.upstream.send_json(delta_event("item_1", 20))
-        await hear_deltas(road, 1)
+    async with road.open_road(json_client=True) as way:
+        await way.upstream.send_json(RESPONSE)
+        await way.upstream.send_json(delta_event("item_1", 20))
+        await hear_deltas(way, 1)
         whole = frame(TEXT, json.dumps(delta_event("item_1", 20)).encode())
-        await road.upstream.stream.send_all(whole[:700])
-        near = road.session._upstream
+        await way.upstream.stream.send_all(whole[:700])
+        near = way.session._upstream
         assert near is not None
         for _ in range(500):
             await trio.sleep(0.01)
             if not near.socket.is_between_messages:
                 break
         assert not near.socket.is_between_messages, "it lies in the kernel, unread"
-        await road.upstream.stream.send_all(whole[700:])
-        await hear_deltas(road, 1)
+        await way.upstream.stream.send_all(whole[700:])
+        await hear_deltas(way, 1)

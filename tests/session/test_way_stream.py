@@ -9,44 +9,9 @@ import trio
 import trustme
 
 from relay.tls_stream import TlsStream
-from relay.way_stream import READS, TlsWayStream
 from tests.peers import loopback_pair
 
 RECORD_HEAD = b"\x17\x03\x03"
-
-
-class FakeWay:
-    """A way whose C side lets all pass, until it has got so many bytes: then a frame is stuck."""
-
-    def __init__(self, received: list[bytes], stuck_at: int | None = None) -> None:
-        self.received = received
-        self.passed = 0
-        self._stuck_at = stuck_at
-
-    def rest(self) -> None: ...
-
-    def shut(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def is_open(self, leg: int) -> bool:
-        return self._stuck_at is None or self.passed < self._stuck_at
-
-    def watch(self, leg: int) -> None: ...
-
-    def next_bytes(self, leg: int) -> int:
-        return 0
-
-    def receive(self) -> bytes | None:
-        return self.received.pop(0) if self.received else None
-
-    @property
-    def is_drained(self) -> bool:
-        return False
-
-    def let_through(self, plain: bytes) -> int:
-        self.passed += len(plain)
-        return len(plain)
 
 
 class Far:
@@ -78,36 +43,6 @@ class Far:
         """Return what is in the socket then."""
         self._tls.write(plain)
         return self._outgoing.read()
-
-
-async def test_writers_that_a_stuck_frame_has_woken_are_told_of() -> None:
-    async with loopback_pair() as (far, near):
-        peer = Far(near)
-        await peer.shake_hands(far)
-        stream = TlsWayStream(peer.tls)
-        assert not stream.hear(FakeWay([peer.say(b"audio")]))
-        assert stream.hear(FakeWay([peer.say(b"audio")], stuck_at=5))
-
-
-async def test_an_upstream_that_floods_does_not_keep_the_others_waiting() -> None:
-    async with loopback_pair() as (far, near):
-        peer = Far(near)
-        await peer.shake_hands(far)
-        stream = TlsWayStream(peer.tls)
-        way = FakeWay([peer.say(b"audio") for _ in range(READS + 10)])
-        assert stream.hear(way)
-        assert len(way.received) == 10
-        assert way.passed == READS * len(b"audio")
-
-
-async def test_the_end_of_the_stream_wakes_the_reader_behind_what_passed() -> None:
-    async with loopback_pair() as (far, near):
-        peer = Far(near)
-        await peer.shake_hands(far)
-        stream = TlsWayStream(peer.tls)
-        way = FakeWay([peer.say(b"audio"), b"", b""])
-        assert stream.hear(way)
-        assert (way.passed, way.received) == (5, [b""])
 
 
 @pytest.mark.parametrize("data", [RECORD_HEAD + b"\x00\x20" + bytes(32)])
