@@ -284,7 +284,8 @@ class RelayV1:
 
     def _event(self, text: str) -> Decision:
         kind, shown, delta = self._hearing.of(text)
-        self._turns.heard(kind, text)
+        if not self._turns.heard(kind, text):
+            return Decision()
         told = Decision() if kind == events.AUDIO_DELTA or shown is None else Decision(browser=[shown])
         if kind == events.SESSION_UPDATED and shown is not None:
             self._session = events.session_in(shown)

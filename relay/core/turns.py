@@ -96,7 +96,7 @@ class Turns:
 
     def may_cancel(self, now_s: float) -> bool:
         """relay itself cancels the active response; return whether that has to be said."""
-        return self.active is not None and self._responses.cancel(None, None, now_s)
+        return self._responses.cancel_active(now_s)
 
     def may_truncate(self, item_id: str, audio_end_ms: int) -> bool:
         """relay itself truncates an item; return whether that may be said. It is said once."""
@@ -121,11 +121,13 @@ class Turns:
         """Audio of an answer came, of which only the samples were counted."""
         self._items.audio(item_id, samples * 1000 / self._pcm.rate_hz if self._output else None)
 
-    def heard(self, kind: str, text: str) -> None:
-        """Take an event of the upstream. Raises one of `events.UNREADABLE`."""
+    def heard(self, kind: str, text: str) -> bool:
+        """Take an event of the upstream; return whether it concerns the client. Raises one of `events.UNREADABLE`.
+
+        An answer that ends while relay cancels it is nobody's fault: the error concerns nobody.
+        """
         hear = _HEAR.get(kind)
-        if hear is not None:
-            hear(self, _heard_decoder.decode(text))
+        return hear is None or hear(self, _heard_decoder.decode(text)) is not False
 
     # What a client asks for
 
@@ -190,12 +192,13 @@ class Turns:
             longer = Samples(min(known.rate_hz, self._pcm.rate_hz)) if is_pcm else known
             self._output = None if known is UNKNOWN else longer
 
-    def _failed(self, heard: _Heard) -> None:
+    def _failed(self, heard: _Heard) -> bool:
         error = _object(heard.error)
         event_id = name(error.get("event_id"))
         failure = Failure(name(error.get("code")), event_id if self._event_ids.get(event_id) else None)
         for part in (self._responses, self._items, self._buffer):
             part.failed(failure)
+        return not self._responses.is_relays(failure)
 
 
 _ADMIT: Mapping[str, Callable[[Turns, dict[str, Any], float], bool | None]] = {
@@ -216,7 +219,7 @@ _NEEDED: Mapping[str, Mapping[str, type]] = {
     "conversation.item.truncate": {"item_id": str, "audio_end_ms": int},
 }
 
-_HEAR: Mapping[str, Callable[[Turns, _Heard], None]] = {
+_HEAR: Mapping[str, Callable[[Turns, _Heard], bool | None]] = {
     events.RESPONSE_CREATED: Turns._response_created,
     events.RESPONSE_DONE: Turns._response_done,
     events.ITEM_ADDED: lambda turns, heard: turns._items.added(_object(heard.item)),

@@ -47,12 +47,13 @@ class _Cancel:
 class Responses:
     """The responses of one session. `active` is the id of the one on the default conversation, "" if it has none."""
 
-    __slots__ = ("_asked", "_cancel", "_known", "_outside", "_sure_until_s", "active")
+    __slots__ = ("_asked", "_cancel", "_is_relays_cancel", "_known", "_outside", "_sure_until_s", "active")
 
     def __init__(self) -> None:
         self.active: str | None = None
         self._asked: _Asked | None = None
         self._cancel: _Cancel | None = None
+        self._is_relays_cancel = False  # the last one that went up; its answer may come after the response's end
         self._sure_until_s = math.inf
         self._outside: list[str | None] = []
         self._known: Memory[_State] = Memory(MAX_RESPONSES)
@@ -69,16 +70,24 @@ class Responses:
         """A client asks for a response outside the conversation, of which there may be several."""
         remember(self._outside, event_id, MAX_OUTSIDE)
 
+    def cancel_active(self, now_s: float) -> bool:
+        """relay itself cancels the active response. Return False if there is none, or that is under way already."""
+        if self.active is None or not self.cancel(None, None, now_s):
+            return False
+        self._is_relays_cancel = True
+        return True
+
     def cancel(self, event_id: str | None, response_id: str | None, now_s: float) -> bool:
         """A client cancels. Return False if that is under way already. Raises BadRequest if there is nothing."""
         if not self._may_run(response_id, now_s):
             problem = "There is no response to cancel: it is over, or none was asked for."
             raise BadRequest(problem, code=CANCEL_NOT_ACTIVE, event_id=event_id)
         if self._known.get(response_id or "") == "outside":
+            self._is_relays_cancel = False
             return True
         if self._cancel is not None and now_s < self._sure_until_s:
             return False
-        self._cancel = _Cancel(event_id, response_id)
+        self._cancel, self._is_relays_cancel = _Cancel(event_id, response_id), False
         self._sure_until_s = min(self._sure_until_s, now_s + ASKED_S)
         return True
 
@@ -117,6 +126,13 @@ class Responses:
     def is_outside(self, response_id: str) -> bool:
         """Whether a response is known to be, or to have been, outside the conversation."""
         return self._known.get(response_id) in ("outside", "outside, over")
+
+    def is_relays(self, failure: Failure) -> bool:
+        """Whether this answers relay's own cancel: the response ended while that was on its way.
+
+        relay's has no `event_id`, and goes up only when no cancel of the client's waits for its answer.
+        """
+        return self._is_relays_cancel and failure.code == CANCEL_NOT_ACTIVE and failure.event_id is None
 
     def failed(self, failure: Failure) -> None:
         """The upstream refused something."""

@@ -15,6 +15,25 @@ def started(rate_hz: int) -> RelayV1:
     return client
 
 
+def hear(client: RelayV1, kind: str, **fields: object) -> list[str]:
+    """Let the upstream say something; return the types of what the browser is told."""
+    told = client.event(json.dumps({"type": kind, "event_id": "e", **fields}), 0.0).browser
+    return [json.loads(text)["type"] for text in told]
+
+
+@pytest.mark.parametrize(("said", "told"), [("relay.interrupt", []), ("response.cancel", ["error"])])
+def test_an_answer_that_ends_at_the_moment_of_an_interruption_is_an_error_only_to_who_cancelled_it(
+    said: str, told: list[str]
+) -> None:
+    client = started(48_000)
+    hear(client, "response.created", response={"id": "resp_1"})
+    assert json.loads(client.message(json.dumps({"type": said}), 0.0).upstream[0]) == {"type": "response.cancel"}
+    assert hear(client, "response.done", response={"id": "resp_1", "status": "completed"}) == ["response.done"]
+    error = {"type": "invalid_request_error", "code": "response_cancel_not_active", "message": "no", "event_id": None}
+    assert hear(client, "error", error=error) == told
+    client.close()
+
+
 def test_frames_of_one_sample_count_with_their_whole_length() -> None:
     client = started(192_000)
     audio = [part for _ in range(960) for part in client.message(bytes(4), 0.0).audio]

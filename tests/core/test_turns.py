@@ -39,8 +39,9 @@ class Side:
         assert len(caught.value.public) < 500
         return caught.value.request_code
 
-    def hear(self, kind: str, **fields: Any) -> None:
-        self.turns.heard(kind, json.dumps({"type": kind, "event_id": f"event_{next(self._numbers)}", **fields}))
+    def hear(self, kind: str, **fields: Any) -> bool:
+        """Return whether it concerns the client."""
+        return self.turns.heard(kind, json.dumps({"type": kind, "event_id": f"event_{next(self._numbers)}", **fields}))
 
     def begin(self, response_id: str = "resp_1", **fields: Any) -> None:
         self.hear("response.created", response={"id": response_id, "conversation_id": "conv_1", **fields})
@@ -48,8 +49,8 @@ class Side:
     def end(self, response_id: str = "resp_1", status: str = "completed") -> None:
         self.hear("response.done", response={"id": response_id, "status": status})
 
-    def fail(self, code: str = "server_error", event_id: str | None = None) -> None:
-        self.hear("error", error={"code": code, "message": "no", "event_id": event_id})
+    def fail(self, code: str = "server_error", event_id: str | None = None) -> bool:
+        return self.hear("error", error={"code": code, "message": "no", "event_id": event_id})
 
     def answer(self, item_id: str = "item_a", audio_ms: int = 1_000) -> None:
         """Let the model say something."""
@@ -337,6 +338,25 @@ def test_responses_outside_the_conversation_are_cancelled_by_name(side: Side) ->
     side.begin("resp_1", conversation_id=None)
     assert side.refused("response.cancel") == NOT_ACTIVE
     assert side.say("response.cancel", response_id="resp_1")
+
+
+def test_an_answer_that_ends_while_relay_cancels_it_is_no_error_to_the_client(side: Side) -> None:
+    side.begin()
+    assert side.turns.may_cancel(0.0)
+    assert side.fail("server_error"), "any other may be the client's"
+    side.end()
+    assert not side.fail(NOT_ACTIVE)
+
+
+@pytest.mark.parametrize("event_id", [None, "mine"])
+def test_a_client_that_cancels_too_late_is_told(side: Side, event_id: str | None) -> None:
+    side.begin()
+    assert side.turns.may_cancel(0.0)
+    side.end(status="cancelled")
+    side.begin("resp_2")
+    assert side.say("response.cancel", **({"event_id": event_id} if event_id else {}))
+    side.end("resp_2")
+    assert side.fail(NOT_ACTIVE, event_id)
 
 
 def test_relay_cancels_only_what_is_active(side: Side) -> None:
