@@ -125,6 +125,10 @@ class VoicePage:
         """Wait until the page shows a state."""
         self.page.wait_for_selector(f'#stage[data-state="{state}"]', timeout=deadline_s * 1000)
 
+    def wait_until_spoken(self) -> None:
+        """Wait until an answer sounds, or has: a word takes less time than there is between two looks at the page."""
+        self.until(lambda: "speaking" in self.spy("spy.states"), "an answer sounds")
+
     def text(self, selector: str) -> str:
         return str(self.page.text_content(selector))
 

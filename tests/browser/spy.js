@@ -1,13 +1,20 @@
 /*
- * Runs in the page before its own code and watches from outside: what it acquires, what it plays, what its CSP refuses.
+ * Runs in the page before its own code and watches from outside: what it acquires, what it plays, what its CSP refuses,
+ * and the states that it shows, each however short.
  * The product knows nothing of it. Everything is kept in window.spy.
  */
 (() => {
-  const spy = { tracks: [], contexts: [], sockets: [], violations: [], output: [] };
+  const spy = { tracks: [], contexts: [], sockets: [], violations: [], output: [], states: [] };
   window.spy = spy;
 
   document.addEventListener("securitypolicyviolation", (event) => {
     spy.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const stage = document.querySelector("#stage");
+    const note = () => stage.dataset.state !== spy.states.at(-1) && spy.states.push(stage.dataset.state);
+    new MutationObserver(note).observe(stage, { attributeFilter: ["data-state"] });
   });
 
   if (navigator.mediaDevices) {

@@ -27,5 +27,5 @@ def test_over_https_the_page_gets_its_microphone_and_speaks_over_wss(playwright:
         assert sockets == [f"wss://127.0.0.1:{relay.port}/v1/realtime"]
         page.page.fill("#text", "good morning")
         page.page.keyboard.press("Enter")
-        page.wait_for_state("speaking")
+        page.wait_until_spoken()
         assert page.errors == []

@@ -129,7 +129,7 @@ def test_text_that_is_too_long_stays_where_it_is_and_the_person_is_told(page: Vo
     assert page.page.input_value("#text") == text, "nothing is cut off behind the person's back"
     page.page.fill("#text", text[:100])
     page.page.keyboard.press("Enter")
-    page.wait_for_state("speaking")
+    page.wait_until_spoken()
     assert page.text("#warnings") == ""
     assert page.page.locator("#captions .user").count() == 1
 
@@ -138,7 +138,7 @@ def test_the_page_keeps_to_itself(page: VoicePage, relay: RelayProcess) -> None:
     page.start()
     page.page.fill("#text", "hello")
     page.page.keyboard.press("Enter")
-    page.wait_for_state("speaking")
+    page.wait_until_spoken()
     page.page.click("#log-section summary")
     page.page.locator("#log summary").last.click()
     assert page.spy("spy.violations") == []

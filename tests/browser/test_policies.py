@@ -24,7 +24,7 @@ def test_a_turn_is_spoken_and_answered(playwright: Playwright, tmp_path: Path, p
         button.dispatch_event("keydown", {"key": " "})
         page.wait(600)
         button.dispatch_event("keyup", {"key": " "})
-        page.wait_for_state("speaking")
+        page.wait_until_spoken()
         page.page.wait_for_selector("#captions .user")
         page.page.wait_for_selector("#captions .assistant")
         assert page.text("#warnings") == ""
