@@ -33,6 +33,7 @@ def test_typing_while_the_answer_sounds_cuts_it_short(page: VoicePage) -> None:
         page.page.locator("#captions .assistant").last.wait_for()
         page.wait_for_state("speaking")
     page.until(lambda: page.page.locator("#captions .assistant").count() == 2, "the second text is answered")
+    page.page.locator("#captions .assistant.interrupted").wait_for()  # marked once it is known what was heard of it
     assert page.page.locator("#captions .assistant.interrupted").count() == 1
     assert page.text("#warnings") == ""
 
