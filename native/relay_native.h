@@ -244,7 +244,7 @@ ptrdiff_t relay_downlink_frame_room(const relay_downlink *downlink, size_t n_cha
  *
  * For a session on TCP: a frame of audio goes from one socket to the other inside one call. In relay.v1 it is converted,
  * and sent when it is due, and the browser's reports of what it played are read; in OpenAI's JSON it is checked.
- * Everything else waits in its socket for Python, which sees the stream whole from there on.
+ * Everything else waits for Python, which sees the stream whole from there on: in its socket, or where Python decrypts.
  *
  * Each direction is open or shut, and shut at first. Python opens one when nothing of the session is under way in it, so
  * that nothing is overtaken, and shuts both before it looks at anything of the session. While a direction is open, nobody
@@ -346,7 +346,8 @@ void relay_way_free(relay_way *way);
 /* Watch a leg without opening it: whatever comes from it is news (CAREFUL), once. Returns RELAY_NEWS_*. */
 int relay_way_watch(relay_way *way, int leg);
 
-/* Open a direction, and serve what is there already. Return RELAY_NEWS_*. */
+/* Open a direction, and serve what is there already; with TLS, what is in the upstream's socket comes by the pump, behind
+ * what Python has left. Return RELAY_NEWS_*. */
 int relay_way_open_up(relay_way *way);
 int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns);
 

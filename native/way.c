@@ -3,7 +3,8 @@
  * Nothing is taken out of a socket before it is known to be a whole frame that may go this way: the bytes are looked at
  * where they lie in the kernel (MSG_PEEK), and what was passed on is then dropped there (MSG_TRUNC). So whatever is no
  * audio, or not whole, or not as it should be is still there for Python, in its place in the stream, and a way can be
- * shut between any two frames without losing a byte.
+ * shut between any two frames without losing a byte. With TLS that holds of the browser's socket alone: what comes from the
+ * upstream is taken and handed to Python, which has the keys, when no more than a part of a frame is left of what it has.
  *
  * What the other socket does not take at once is kept as the rest; both directions shut, and Python writes it, with a
  * deadline. With a rest nothing opens, so there is at most one.
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define FRAMES 64 /* from one socket before others have their turn */
+#define FRAMES 64 /* from one socket before others have their turn; with TLS, what one read brings */
 
 /* A part of a frame is left in its socket until the rest has come. Behind so much else it is not: it may be the end of a
  * segment of 64 KiB, which the kernel keeps whole, and counts whole, until the last byte of it is read. The peer's window
@@ -126,19 +127,27 @@ int way_turn(relay_way *way, int leg) {
 
 /* ---- what Python says ---- */
 
-static int set_state(relay_way *way, int leg, int state) {
+static void set_state(relay_way *way, int leg, int state) {
     way->legs[leg].state = way->rest_bytes ? WAY_WATCHED : state;
+}
+
+int relay_way_watch(relay_way *way, int leg) {
+    set_state(way, leg, WAY_WATCHED);
     return way_turn(way, leg);
 }
 
-int relay_way_watch(relay_way *way, int leg) { return set_state(way, leg, WAY_WATCHED); }
-
-int relay_way_open_up(relay_way *way) { return set_state(way, RELAY_WAY_BROWSER, WAY_OPEN); }
+int relay_way_open_up(relay_way *way) {
+    set_state(way, RELAY_WAY_BROWSER, WAY_OPEN);
+    return way_turn(way, RELAY_WAY_BROWSER);
+}
 
 int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns) {
     way->item = *item;
     way->heard_at_ns = relay_now_ns() + heard_in_ns;
-    return set_state(way, RELAY_WAY_UPSTREAM, WAY_OPEN);
+    set_state(way, RELAY_WAY_UPSTREAM, WAY_OPEN);
+    if (!way->ends.has_tls) return way_turn(way, RELAY_WAY_UPSTREAM);
+    pump_again(way, RELAY_WAY_UPSTREAM); /* behind what Python has left, which may shut it again */
+    return RELAY_NEWS_NONE;
 }
 
 void relay_way_shut(relay_way *way, relay_way_counts *counts) {

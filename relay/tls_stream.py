@@ -80,11 +80,12 @@ class TlsStream(trio.abc.Stream):
             if data:
                 self._tls.write(data)
         except ssl.SSLError as error:
+            self._error, self.has_ended = error, True
             raise trio.BrokenResourceError from error
         return self._outgoing.read()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Read; at most as much as one read of the socket gave. b"" is the end. Raises BrokenResourceError."""
+        """Read what one read of the socket made readable. b"" is the end. Raises BrokenResourceError."""
         if self.has_ended:
             await trio.lowlevel.checkpoint()
         while not self.has_ended:

@@ -1,8 +1,8 @@
 """What Python does for a short way whose upstream has TLS: OpenSSL is Python's, so C hands each frame over for it.
 
 Rules: this runs for every frame, between two waits of the pump, when nothing of it is in the processor's caches. So it
-is few calls, and no exception but for what is wrong. What the peer said and C did not pass on goes to the reader, in
-the order in which it came (`TlsWayStream.plain`).
+is few calls, and no exception for a frame that is whole. What the peer said and C did not pass on goes to the reader in
+the order in which it came (`TlsWayStream.plain`). As long as it begins with something for the reader, C takes no more.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ class TlsWork:
         self._news = ffi.new("int *")
 
     def do(self, news: int) -> int:
-        """Encrypt or decrypt what the news are about; return what is news then."""
+        """Encrypt or decrypt what the news are about; return what is news then.
+
+        If that is CAREFUL for what Python found, C knows when the woken reader leaves its place.
+        """
         work = self._work
         try:
             while news == ENCRYPT:
                 data = self._tls.encrypt(ffi.buffer(work.frame, work.frame_bytes))
                 news = lib.relay_way_send(self._way, data, len(data))
         except trio.BrokenResourceError:
-            return CAREFUL  # the upstream's reader knows why; what was said is lost
+            self._upstream.wake()  # its reader knows why; what was said is lost
+            return CAREFUL
         if news < 0:
             raise RuntimeError("an encrypted frame is longer than the short way has room for")
         if news == DECRYPT:

@@ -121,6 +121,7 @@ static void take_cipher(struct session *session, int news) {
     const relay_tls_work *const work = relay_pump_tls_work(pump);
     if (news != RELAY_NEWS_DECRYPT) return;
     MUST(session->ends.has_tls && session->legs[UPSTREAM].state == OPEN && work->received_bytes > 0);
+    MUST(judge(&session->model, UPSTREAM, session->legs[UPSTREAM].decrypted - session->legs[UPSTREAM].at) <= PART);
     decrypt(session, work->received, work->received_bytes);
 }
 
@@ -156,7 +157,8 @@ static void take_first_news(struct session *session, int leg, int news, int64_t 
     const int is_turn_over = session->turn_frames[leg] >= TURN;
     take_news(session, leg, news);
     if (from->state == OPEN && from->decrypted > from->at) take_news(session, leg, hear_plain(session));
-    if (news == RELAY_NEWS_NONE && !is_turn_over) check_silence(session, leg, 0);
+    const int is_announced = leg == UPSTREAM && session->ends.has_tls && from->state == OPEN;
+    if (news == RELAY_NEWS_NONE && !is_turn_over && !is_announced) check_silence(session, leg, 0);
 }
 
 static int may_open(const struct session *session, int leg) {

@@ -87,12 +87,11 @@ class Road:
 
 
 class Tls:
-    """TLS between relay and its upstream, without the tickets that a server says first."""
+    """TLS between relay and its upstream."""
 
     def __init__(self) -> None:
         authority = trustme.CA()
         self._trusting, self._serving = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._serving.num_tickets = 0
         authority.configure_trust(self._trusting)
         authority.issue_cert("localhost").configure_cert(self._serving)
 
