@@ -31,7 +31,7 @@ from relay.audio import Uplink
 HERE = Path(__file__).parent
 NATIVE = HERE.parent / "native"
 GATE_RATIO = 4.0
-GATE_ATTEMPTS = 3
+GATE_ATTEMPTS = 6
 FLOOR_RATIO = 2.0
 LIBRARIES = ["soxr", "scipy", "samplerate", "av", "fastpybase64", "numpy", "cffi"]
 
