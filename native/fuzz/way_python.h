@@ -149,15 +149,15 @@ static void take_news(struct session *session, int leg, int news) {
     }
 }
 
-/* A direction was opened, or is watched: what was there already was looked at, as far as one turn goes. */
+/* A direction was opened, or is watched: what was there already was looked at, as far as one turn goes; with TLS only what
+ * had been decrypted, and the socket is announced. */
 static void take_first_news(struct session *session, int leg, int news, int64_t since_ns) {
     const struct leg *const from = &session->legs[leg];
-    take_cipher(session, news);
     account(since_ns);
     const int is_turn_over = session->turn_frames[leg] >= TURN;
     take_news(session, leg, news);
-    if (from->state == OPEN && from->decrypted > from->at) take_news(session, leg, hear_plain(session));
     const int is_announced = leg == UPSTREAM && session->ends.has_tls && from->state == OPEN;
+    if (is_announced && from->decrypted > from->at) take_news(session, leg, hear_plain(session));
     if (news == RELAY_NEWS_NONE && !is_turn_over && !is_announced) check_silence(session, leg, 0);
 }
 
