@@ -365,9 +365,10 @@ ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n);
 ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
 
 /* With TLS. At DECRYPT, `received` was taken from the upstream's socket; what it says, behind what was left before, goes to
- * relay_way_hear(), which returns how much of it took the short way; *news is NONE, CAREFUL or STUCK, and NONE while the
- * direction is shut. At ENCRYPT, what became of `frame` goes to relay_way_send(), which writes it and goes on with the
- * browser's leg: it returns that leg's news, or RELAY_E_ROOM, and has done nothing, for more than RELAY_WAY_REST_BYTES. */
+ * relay_way_hear(), which returns how much of it took the short way, and writes nothing there; *news is NONE, CAREFUL or
+ * STUCK, and NONE while the direction is shut. At ENCRYPT, what became of `frame` goes to relay_way_send(), which writes it
+ * and goes on with the browser's leg: it returns that leg's news, or RELAY_E_ROOM, and has done nothing, for more than
+ * RELAY_WAY_REST_BYTES. */
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
 int relay_way_send(relay_way *way, const char *bytes, size_t n);
 
