@@ -103,6 +103,7 @@ class Peer:
         self.request: Request | None = None  # what the client asked for, if this is a server
         self.subprotocol: str | None = None
         self._connection = connection or Connection(kind)
+        self._writing = trio.Lock()  # who talks in one task answers pings and Close in another
 
     async def send(self, message: str | bytes) -> None:
         event = TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message)
@@ -160,7 +161,8 @@ class Peer:
         return self._connection.state is ConnectionState.REMOTE_CLOSING
 
     async def _send_event(self, event: Event) -> None:
-        await self.stream.send_all(self._connection.send(event))
+        async with self._writing:
+            await self.stream.send_all(self._connection.send(event))
 
 
 class FakeBrowser(Peer):
