@@ -240,11 +240,24 @@ ptrdiff_t relay_downlink_frame(relay_downlink *downlink, const char *delta, size
 /* The out-buffer that it needs now. More than it will write. */
 ptrdiff_t relay_downlink_frame_room(const relay_downlink *downlink, size_t n_chars);
 
+/* ---- OpenSSL ----
+ *
+ * A TLS connection that Python's ssl makes between two ssl.MemoryBIO can be given to a way, which then encrypts and decrypts
+ * with the functions of the OpenSSL that Python has loaded. It stays Python's, who keeps it as long as the way.
+ */
+
+/* Looks for OpenSSL in the shared object at `path` and in what that was linked with; NULL: in the process as it is. To be
+ * called before a connection is made that is to be found. Returns 0, also when it was found before, or -1. */
+int relay_openssl_load(const char *path);
+
+/* The connection (SSL *) that OpenSSL made last in this thread, once; NULL if it made none since it was last asked for. */
+void *relay_openssl_newest(void);
+
 /* ---- the short way ----
  *
  * For a session on TCP: a frame of audio goes from one socket to the other inside one call. In relay.v1 it is converted,
  * and sent when it is due, and the browser's reports of what it played are read; in OpenAI's JSON it is checked.
- * Everything else waits for Python, which sees the stream whole from there on: in its socket, or where Python decrypts.
+ * Everything else waits for Python, which sees the stream whole from there on: in its socket or, with TLS, at DECRYPT.
  *
  * Each direction is open or shut, and shut at first. Python opens one when nothing of the session is under way in it, so
  * that nothing is overtaken, and shuts both before it looks at anything of the session. While a direction is open, nobody
@@ -274,7 +287,8 @@ typedef struct relay_way relay_way;
 typedef struct {
     uint64_t token; /* the caller's name for the way, told with its news */
     int fds[2];     /* by leg */
-    int has_tls;    /* the upstream's socket: its bytes go through Python, which has the keys */
+    int has_tls;    /* the upstream's socket */
+    void *ssl;      /* ... and its connection (relay_openssl_newest()), or NULL: its bytes go through Python */
     int is_json;    /* OpenAI's, and little of what follows; what is kept secret has a character that no base64 or word has */
     relay_uplink *uplink;
     relay_downlink *downlink;
@@ -308,6 +322,7 @@ typedef struct {
 typedef struct {
     const char *received, *frame;
     size_t received_bytes, frame_bytes;
+    int is_plain; /* `received` is decrypted; more may be readable, or something wrong */
 } relay_tls_work;
 
 /* CLOCK_MONOTONIC. */
@@ -364,11 +379,12 @@ ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room);
 ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n);
 ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
 
-/* With TLS. At DECRYPT, `received` was taken from the upstream's socket; what it says, behind what was left before, goes to
- * relay_way_hear(), which returns how much of it took the short way, and writes nothing there; *news is NONE, CAREFUL or
- * STUCK, and NONE while the direction is shut. At ENCRYPT, what became of `frame` goes to relay_way_send(), which writes it
- * and goes on with the browser's leg: it returns that leg's news, or RELAY_E_ROOM, and has done nothing, for more than
- * RELAY_WAY_REST_BYTES. */
+/* With TLS. At DECRYPT, `received` was taken from the upstream's socket, and decrypted as far as C could (`is_plain`). What it
+ * says, behind what was left before, goes to relay_way_hear(), which returns how much of it took the short way, and
+ * writes nothing there; *news is NONE, CAREFUL or STUCK, and NONE while the direction is shut. At ENCRYPT, what became of
+ * `frame` goes to relay_way_send(), which writes it and goes on with the browser's leg: it returns that leg's news, or
+ * RELAY_E_ROOM, and has done nothing, for more than RELAY_WAY_REST_BYTES. With an `ssl` neither is said of a frame that is
+ * whole and as it should be. */
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
 int relay_way_send(relay_way *way, const char *bytes, size_t n);
 

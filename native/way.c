@@ -4,7 +4,8 @@
  * where they lie in the kernel (MSG_PEEK), and what was passed on is then dropped there (MSG_TRUNC). So whatever is no
  * audio, or not whole, or not as it should be is still there for Python, in its place in the stream, and a way can be
  * shut between any two frames without losing a byte. With TLS that holds of the browser's socket alone: what comes from the
- * upstream is taken and handed to Python, which has the keys, when no more than a part of a frame is left of what it has.
+ * upstream is taken and decrypted, here (openssl.c) or in Python, and what did not pass is Python's. While Python has a part
+ * of a frame, all goes there, behind it.
  *
  * What the other socket does not take at once is kept as the rest; both directions shut, and Python writes it, with a
  * deadline. With a rest nothing opens, so there is at most one.
@@ -16,7 +17,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "openssl.h"
+
 #define FRAMES 64 /* from one socket before others have their turn; with TLS, what one read brings */
+#define TLS_READ_BYTES (PUMP_READ_BYTES - OPENSSL_RECORD_BYTES)
 
 /* A part of a frame is left in its socket until the rest has come. Behind so much else it is not: it may be the end of a
  * segment of 64 KiB, which the kernel keeps whole, and counts whole, until the last byte of it is read. The peer's window
@@ -99,16 +103,30 @@ static int serve_open(relay_way *way, int leg) {
     return RELAY_NEWS_NONE;
 }
 
-/* Takes what Python has to decrypt. What is behind a full read has its turn after the others', and so has the end, which
- * is announced once, with what came before it. */
+/* Decrypts what was received. Python is given what does not go the short way, behind what it has already; and the
+ * connection for good when something is wrong, so that whatever OpenSSL says of it is said there. */
+static int decrypt(relay_way *way) {
+    relay_tls_work *const work = &way->pump->work;
+    int is_all;
+    const size_t n = openssl_decrypt(way->ends.ssl, way->pump->in, work->received_bytes, PUMP_READ_BYTES, &is_all);
+    size_t passed = 0, frames = n;
+    if (!way->is_behind) take_frames(way, RELAY_WAY_UPSTREAM, way->pump->in, n, &passed, &frames);
+    work->received = way->pump->in + passed, work->received_bytes = n - passed, work->is_plain = 1;
+    if (!is_all) way->ends.ssl = NULL;
+    return is_all && passed == n && !way->rest_bytes ? RELAY_NEWS_NONE : RELAY_NEWS_DECRYPT;
+}
+
+/* Takes what has to be decrypted. What is behind a full read has its turn after the others', and so has the end, which is
+ * announced once, with what came before it. */
 static int receive(relay_way *way) {
     struct way_leg *const leg = &way->legs[RELAY_WAY_UPSTREAM];
-    const ssize_t n = recv(leg->fd, way->pump->in, PUMP_READ_BYTES, MSG_DONTWAIT);
+    const ssize_t n = recv(leg->fd, way->pump->in, TLS_READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return RELAY_NEWS_NONE;
     if (n <= 0) return careful(way, RELAY_WAY_UPSTREAM);
-    if (n == PUMP_READ_BYTES || leg->has_ended) pump_again(way, RELAY_WAY_UPSTREAM);
-    way->pump->work.received_bytes = (size_t)n;
-    return RELAY_NEWS_DECRYPT;
+    if (n == TLS_READ_BYTES || leg->has_ended) pump_again(way, RELAY_WAY_UPSTREAM);
+    relay_tls_work *const work = &way->pump->work;
+    work->received = way->pump->in, work->received_bytes = (size_t)n, work->is_plain = 0;
+    return way->ends.ssl ? decrypt(way) : RELAY_NEWS_DECRYPT;
 }
 
 static int serve(relay_way *way, int leg) {
@@ -198,9 +216,11 @@ ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg) {
 
 size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news) {
     size_t passed = 0, frames = n;
+    int outcome = FRAME_STUCK;
     *news = RELAY_NEWS_NONE;
     if (way->legs[RELAY_WAY_UPSTREAM].state != WAY_OPEN) return 0;
-    const int outcome = take_frames(way, RELAY_WAY_UPSTREAM, plain, n, &passed, &frames);
+    if (!way->rest_bytes) outcome = take_frames(way, RELAY_WAY_UPSTREAM, plain, n, &passed, &frames);
+    way->is_behind = passed < n;
     if (outcome == FRAME_NOT_MINE) *news = careful(way, RELAY_WAY_UPSTREAM);
     if (outcome == FRAME_STUCK) *news = stuck(way);
     return passed;

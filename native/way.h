@@ -26,6 +26,7 @@ struct relay_way {
     relay_way_item item;
     relay_way_counts counts;
     size_t frames_left;  /* of this turn */
+    int is_behind;       /* TLS: Python has something that comes before what is received next */
     int is_done;         /* the last look at a socket left nothing in it */
     int64_t heard_at_ns; /* when the browser will have played all, by relay_now_ns() */
     size_t rest_bytes;   /* of the pump's `rest`, which is for the socket of rest_leg */

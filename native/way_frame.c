@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "openssl.h"
 #include "ws.h"
 
 #define COUNT_DIGITS 15 /* below 2^53, as policy wants counts */
@@ -44,15 +45,19 @@ int way_put(relay_way *way, int leg, const char *bytes, size_t n) {
     return FRAME_STUCK;
 }
 
-/* A frame for the upstream, in pump->out. */
+/* A frame for the upstream, in pump->out. What TLS adds to RELAY_WAY_FRAME_BYTES, the rest has room for: at most three
+ * records, with less than 300 bytes around each. */
 static int send_up(relay_way *way, size_t n) {
+    relay_pump *const pump = way->pump;
     way->counts.up_events++;
-    if (!way->ends.has_tls) return way_put(way, RELAY_WAY_UPSTREAM, way->pump->out, n);
-    way->pump->work.frame_bytes = n;
+    size_t made = way->ends.has_tls ? 0 : n;
+    if (way->ends.ssl) made = openssl_encrypt(way->ends.ssl, pump->out, n, sizeof pump->out);
+    if (made) return way_put(way, RELAY_WAY_UPSTREAM, pump->out, made);
+    pump->work.frame_bytes = n;
     return FRAME_TO_ENCRYPT;
 }
 
-/* Up: samples become an append event in a masked frame, in the socket or for Python to encrypt. */
+/* Up: samples become an append event in a masked frame. */
 static int take_samples(relay_way *way, struct way_frame *frame) {
     relay_pump *const pump = way->pump;
     const ptrdiff_t room = relay_uplink_frame_room(way->ends.uplink, frame->payload_bytes);

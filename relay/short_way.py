@@ -228,7 +228,9 @@ def _ends(name: int, streams: Streams, path: AudioPath | EventPath, longest_up_b
     ends = ffi.new("relay_way_ends *")
     ends.token = name
     ends.fds = [stream.socket.fileno() for stream in streams]
-    ends.has_tls = isinstance(streams[UPSTREAM], TlsWayStream)
+    upstream = streams[UPSTREAM]
+    if isinstance(upstream, TlsWayStream):
+        ends.has_tls, ends.ssl = True, upstream.tls.handle
     ends.is_json = isinstance(path, EventPath)
     ends.longest_up_bytes = longest_up_bytes
     ends.uncounted_up_bytes = round(MAX_UNCOUNTED_S * path.input_rate_hz) * path.input_sample_bytes

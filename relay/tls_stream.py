@@ -12,11 +12,12 @@ torn message.
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import Final
 
 import trio
 
-from relay import tcp
+from relay import openssl, tcp
 
 RECORD_BYTES: Final = 16_384  # the most that one record holds
 
@@ -29,7 +30,9 @@ class TlsStream(trio.abc.Stream):
     def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, host: str) -> None:
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        make = partial(context.wrap_bio, self._incoming, self._outgoing, server_hostname=host)
+        self._tls, self.handle = openssl.lent(make)
+        """Its `SSL *` for C, which may read and write in between, or NULL (openssl.py)."""
         self.has_ended = False
         """Whether nothing can be read any more, for what the peer said or for what is wrong with it."""
         self._error: ssl.SSLError | None = None
@@ -56,8 +59,6 @@ class TlsStream(trio.abc.Stream):
 
     def decrypt(self, data: Bytes) -> bytes:
         """Return what `data` from the socket makes readable, which may be nothing. The reader is told what is wrong."""
-        if self.has_ended:
-            return b""
         self._incoming.write(data)
         plain = b""
         try:
@@ -70,7 +71,7 @@ class TlsStream(trio.abc.Stream):
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
         except ssl.SSLError as error:
-            self._error = error
+            self._error = self._error or error
         self.has_ended = True
         return plain
 

@@ -1,8 +1,10 @@
-"""What Python does for a short way whose upstream has TLS: OpenSSL is Python's, so C hands each frame over for it.
+"""What Python does for a short way whose upstream has TLS: it takes what C decrypted and did not pass on.
 
-Rules: this runs for every frame, between two waits of the pump, when nothing of it is in the processor's caches. So it
-is few calls, and no exception for a frame that is whole. What the peer said and C did not pass on goes to the reader in
-the order in which it came (`TlsWayStream.plain`). As long as it begins with something for the reader, C takes no more.
+Where C has no OpenSSL (openssl.py) it encrypts and decrypts every frame.
+
+Rules: then this runs between two waits of the pump, when nothing of it is in the processor's caches. So it is few
+calls, and no exception for a frame that is whole. What the peer said and C did not pass on goes to the reader in the
+order in which it came (`TlsWayStream.plain`). As long as it begins with something for the reader, C takes no more.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class TlsWork:
         if news < 0:
             raise RuntimeError("an encrypted frame is longer than the short way has room for")
         if news == DECRYPT:
-            news = self.let_through(self._tls.decrypt(ffi.buffer(work.received, work.received_bytes)))
+            received = ffi.buffer(work.received, work.received_bytes)
+            more = received[:] + self._tls.decrypt(b"") if work.is_plain else self._tls.decrypt(received)
+            news = self.let_through(more)
         return news
 
     def let_through(self, more: bytes = b"") -> int:

@@ -584,221 +584,227 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 /************************************************************/
 
 static void *_cffi_types[] = {
-/*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(char const *, size_t, relay_delta *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 194), // char const *
-/*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  3 */ _CFFI_OP(_CFFI_OP_POINTER, 203), // relay_delta *
-/*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(int)
-/*  6 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
+/*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(char const *)
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 199), // char const *
+/*  2 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(char const *, size_t, relay_delta *)
+/*  4 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/*  5 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
+/*  6 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_delta *
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int)
-/*  9 */ _CFFI_OP(_CFFI_OP_POINTER, 205), // relay_pump *
-/* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 12 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
-/* 13 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 14 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/* 15 */ _CFFI_OP(_CFFI_OP_POINTER, 87), // uint64_t *
-/* 16 */ _CFFI_OP(_CFFI_OP_POINTER, 6), // int *
-/* 17 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_pump const *)
-/* 20 */ _CFFI_OP(_CFFI_OP_POINTER, 205), // relay_pump const *
+/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(int)
+/*  9 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
+/* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_pump *, int)
+/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_pump *
+/* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
+/* 16 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 18 */ _CFFI_OP(_CFFI_OP_POINTER, 90), // uint64_t *
+/* 19 */ _CFFI_OP(_CFFI_OP_POINTER, 9), // int *
+/* 20 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
 /* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *)
-/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_way *
+/* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_pump const *)
+/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_pump const *
 /* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, char const *, size_t)
-/* 26 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 27 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 28 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 29 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 30 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, int)
-/* 31 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 32 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 34 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_way *, relay_way_item const *, int64_t)
-/* 35 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 36 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_way_item const *
-/* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
-/* 38 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/* 40 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_ws *
-/* 41 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 42 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 194), // char *
-/* 44 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 45 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 46 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(relay_ws const *)
-/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_ws const *
+/* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *)
+/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way *
+/* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, char const *, size_t)
+/* 29 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 30 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 31 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, int)
+/* 34 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 35 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 36 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 37 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, relay_way_item const *, int64_t)
+/* 38 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 39 */ _CFFI_OP(_CFFI_OP_POINTER, 217), // relay_way_item const *
+/* 40 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
+/* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_ws *, char const *, size_t, char *, size_t)
+/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws *
+/* 44 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 199), // char *
+/* 47 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
 /* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION, 6), // int()(void)
-/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION, 14), // int64_t()(void)
-/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(char const *, size_t)
-/* 54 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 55 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(char const *, size_t, char *)
-/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 60 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 62 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
-/* 63 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 64 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 67 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_ws const *)
+/* 50 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws const *
+/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(void)
+/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION, 17), // int64_t()(void)
+/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(char const *, size_t)
+/* 57 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 58 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(char const *, size_t, char *)
+/* 61 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 62 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 63 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 66 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 67 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 69 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 70 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 71 */ _CFFI_OP(_CFFI_OP_POINTER, 204), // relay_downlink *
-/* 72 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 74 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 75 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 76 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 77 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 78 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 80 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 81 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 82 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
-/* 83 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 84 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 85 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 86 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 87 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 88 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 90 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 91 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 92 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
-/* 93 */ _CFFI_OP(_CFFI_OP_POINTER, 199), // double *
-/* 94 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 96 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 97 */ _CFFI_OP(_CFFI_OP_POINTER, 204), // relay_downlink const *
-/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 99 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 101 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_uplink *
-/* 102 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 104 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 105 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 106 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 107 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 108 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
-/* 109 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 110 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 111 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 69 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 70 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 71 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 72 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 73 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 74 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_downlink *
+/* 75 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 76 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 78 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
+/* 80 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 81 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 82 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 83 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 86 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
+/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 88 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 90 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 91 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 92 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 93 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 95 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
+/* 96 */ _CFFI_OP(_CFFI_OP_POINTER, 204), // double *
+/* 97 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 98 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 99 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 100 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_downlink const *
+/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 104 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink *
+/* 105 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 106 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 107 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 108 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 110 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 111 */ _CFFI_OP(_CFFI_OP_NOOP, 104),
+/* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /* 113 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 114 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 115 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 116 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
-/* 117 */ _CFFI_OP(_CFFI_OP_NOOP, 93),
-/* 118 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 119 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 120 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 121 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_uplink const *
-/* 122 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 124 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_way *, int, char *, size_t)
-/* 125 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 126 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 127 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 128 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 129 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 130 */ _CFFI_OP(_CFFI_OP_FUNCTION, 202), // ptrdiff_t()(relay_way const *, int)
-/* 131 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_way const *
-/* 132 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 134 */ _CFFI_OP(_CFFI_OP_FUNCTION, 71), // relay_downlink *()(int, int, int, int *)
+/* 114 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 115 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 116 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 117 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 118 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 119 */ _CFFI_OP(_CFFI_OP_NOOP, 104),
+/* 120 */ _CFFI_OP(_CFFI_OP_NOOP, 96),
+/* 121 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 122 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 124 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink const *
+/* 125 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 126 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 127 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_way *, int, char *, size_t)
+/* 128 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 129 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 130 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 131 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 132 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_way const *, int)
+/* 134 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way const *
 /* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 136 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 137 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 138 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 139 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 140 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // relay_pump *()(void)
-/* 141 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION, 206), // relay_tls_work const *()(relay_pump const *)
-/* 143 */ _CFFI_OP(_CFFI_OP_NOOP, 20),
+/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 74), // relay_downlink *()(int, int, int, int *)
+/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 139 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 140 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 141 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 143 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // relay_pump *()(void)
 /* 144 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION, 101), // relay_uplink *()(int, int, int, int *)
-/* 146 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 147 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 148 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 149 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 150 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 151 */ _CFFI_OP(_CFFI_OP_FUNCTION, 23), // relay_way *()(relay_pump *, relay_way_ends const *)
-/* 152 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 153 */ _CFFI_OP(_CFFI_OP_POINTER, 211), // relay_way_ends const *
-/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 155 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_downlink const *)
-/* 156 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
+/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION, 211), // relay_tls_work const *()(relay_pump const *)
+/* 146 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 147 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION, 104), // relay_uplink *()(int, int, int, int *)
+/* 149 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 150 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 152 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION, 26), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 155 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 156 */ _CFFI_OP(_CFFI_OP_POINTER, 216), // relay_way_ends const *
 /* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_uplink const *)
-/* 159 */ _CFFI_OP(_CFFI_OP_NOOP, 121),
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_downlink const *)
+/* 159 */ _CFFI_OP(_CFFI_OP_NOOP, 100),
 /* 160 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(relay_way *, char *, size_t, int *)
-/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 163 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 164 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 16),
-/* 166 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION, 2), // size_t()(void)
-/* 168 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_downlink *)
-/* 170 */ _CFFI_OP(_CFFI_OP_NOOP, 71),
+/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_uplink const *)
+/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 124),
+/* 163 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_way *, char *, size_t, int *)
+/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 166 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
+/* 167 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(void)
 /* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 172 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_pump *)
-/* 173 */ _CFFI_OP(_CFFI_OP_NOOP, 9),
-/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 175 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_uplink *)
-/* 176 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
-/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 178 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_way *)
-/* 179 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 181 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_way *, relay_way_counts *)
-/* 182 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 183 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_way_counts *
-/* 184 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_ws *)
-/* 186 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
-/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 188 */ _CFFI_OP(_CFFI_OP_FUNCTION, 214), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 189 */ _CFFI_OP(_CFFI_OP_NOOP, 40),
-/* 190 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 191 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 192 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 193 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 194 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 195 */ _CFFI_OP(_CFFI_OP_ARRAY, 194), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
-/* 196 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
-/* 197 */ _CFFI_OP(_CFFI_OP_ARRAY, 194), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
-/* 198 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
-/* 199 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 200 */ _CFFI_OP(_CFFI_OP_ARRAY, 6), // int[2]
-/* 201 */ (_cffi_opcode_t)(2),
-/* 202 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 203 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 204 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_downlink
-/* 205 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_pump
-/* 206 */ _CFFI_OP(_CFFI_OP_POINTER, 207), // relay_tls_work const *
-/* 207 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_tls_work
-/* 208 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_uplink
-/* 209 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // relay_way
-/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_counts
-/* 211 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_ends
-/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_way_item
-/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_ws
-/* 214 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 172 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void *()(void)
+/* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_downlink *)
+/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
+/* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_pump *)
+/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_uplink *)
+/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 104),
+/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_way *)
+/* 184 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_way *, relay_way_counts *)
+/* 187 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 188 */ _CFFI_OP(_CFFI_OP_POINTER, 215), // relay_way_counts *
+/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 190 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_ws *)
+/* 191 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 193 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 194 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
+/* 195 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 196 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 197 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 198 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 199 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 200 */ _CFFI_OP(_CFFI_OP_ARRAY, 199), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 201 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 202 */ _CFFI_OP(_CFFI_OP_ARRAY, 199), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 203 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 204 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 205 */ _CFFI_OP(_CFFI_OP_ARRAY, 9), // int[2]
+/* 206 */ (_cffi_opcode_t)(2),
+/* 207 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 208 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 209 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_downlink
+/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_pump
+/* 211 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_tls_work const *
+/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_tls_work
+/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_uplink
+/* 214 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // relay_way
+/* 215 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_counts
+/* 216 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_ends
+/* 217 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_way_item
+/* 218 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_ws
+/* 219 */ _CFFI_OP(_CFFI_OP_POINTER, 220), // void *
+/* 220 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -826,6 +832,7 @@ static void _cffi_checkfld_typedef_relay_tls_work(relay_tls_work *p)
   { char const * *tmp = &p->frame; (void)tmp; }
   (void)((p->received_bytes) | 0);  /* check that 'relay_tls_work.received_bytes' is an integer */
   (void)((p->frame_bytes) | 0);  /* check that 'relay_tls_work.frame_bytes' is an integer */
+  (void)((p->is_plain) | 0);  /* check that 'relay_tls_work.is_plain' is an integer */
 }
 struct _cffi_align_typedef_relay_tls_work { char x; relay_tls_work y; };
 
@@ -853,6 +860,7 @@ static void _cffi_checkfld_typedef_relay_way_ends(relay_way_ends *p)
   (void)((p->token) | 0);  /* check that 'relay_way_ends.token' is an integer */
   { int(*tmp)[2] = &p->fds; (void)tmp; }
   (void)((p->has_tls) | 0);  /* check that 'relay_way_ends.has_tls' is an integer */
+  { void * *tmp = &p->ssl; (void)tmp; }
   (void)((p->is_json) | 0);  /* check that 'relay_way_ends.is_json' is an integer */
   { relay_uplink * *tmp = &p->uplink; (void)tmp; }
   { relay_downlink * *tmp = &p->downlink; (void)tmp; }
@@ -976,10 +984,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg2, (char **)&x2);
+      _cffi_type(46), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1035,10 +1043,10 @@ _cffi_f_relay_delta_find(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(3), arg2, (char **)&x2);
+      _cffi_type(6), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (relay_delta *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(3), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(6), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1081,19 +1089,19 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(74), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg1, (char **)&x1);
+      _cffi_type(46), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1148,10 +1156,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(74), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1178,10 +1186,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg5, (char **)&x5);
+      _cffi_type(46), arg5, (char **)&x5);
   if (datasize != 0) {
     x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg5, (char **)&x5,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg5, (char **)&x5,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1226,10 +1234,10 @@ _cffi_f_relay_downlink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(97), arg0, (char **)&x0);
+      _cffi_type(100), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(100), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1266,10 +1274,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(74), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1312,19 +1320,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(74), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(93), arg1, (char **)&x1);
+      _cffi_type(96), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(93), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(96), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1385,10 +1393,10 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(16), arg3, (char **)&x3);
+      _cffi_type(19), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(19), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1400,7 +1408,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(71));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(74));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1435,10 +1443,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(74), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1457,10 +1465,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg3, (char **)&x3);
+      _cffi_type(46), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1497,10 +1505,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(71), arg0, (char **)&x0);
+      _cffi_type(74), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(71), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1541,10 +1549,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(97), arg0, (char **)&x0);
+      _cffi_type(100), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(100), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1583,10 +1591,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(97), arg0, (char **)&x0);
+      _cffi_type(100), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(97), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(100), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1688,6 +1696,70 @@ _cffi_f_relay_now_ns(PyObject *self, PyObject *noarg)
 #  define _cffi_f_relay_now_ns _cffi_d_relay_now_ns
 #endif
 
+static int _cffi_d_relay_openssl_load(char const * x0)
+{
+  return relay_openssl_load(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_openssl_load(PyObject *self, PyObject *arg0)
+{
+  char const * x0;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_openssl_load(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_openssl_load _cffi_d_relay_openssl_load
+#endif
+
+static void * _cffi_d_relay_openssl_newest(void)
+{
+  return relay_openssl_newest();
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_openssl_newest(PyObject *self, PyObject *noarg)
+{
+  void * result;
+  PyObject *pyresult;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_openssl_newest(); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  (void)noarg; /* unused */
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(219));
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_openssl_newest _cffi_d_relay_openssl_newest
+#endif
+
 static int _cffi_d_relay_pump_bell(relay_pump const * x0)
 {
   return relay_pump_bell(x0);
@@ -1703,10 +1775,10 @@ _cffi_f_relay_pump_bell(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(20), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(20), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1741,10 +1813,10 @@ _cffi_f_relay_pump_fd(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(20), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(20), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1777,10 +1849,10 @@ _cffi_f_relay_pump_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(12), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1819,7 +1891,7 @@ _cffi_f_relay_pump_new(PyObject *self, PyObject *noarg)
 
   (void)self; /* unused */
   (void)noarg; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(9));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(12));
   return pyresult;
 }
 #else
@@ -1853,10 +1925,10 @@ _cffi_f_relay_pump_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(12), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1866,28 +1938,28 @@ _cffi_f_relay_pump_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(15), arg2, (char **)&x2);
+      _cffi_type(18), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (uint64_t *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(15), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(18), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(16), arg3, (char **)&x3);
+      _cffi_type(19), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(19), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(16), arg4, (char **)&x4);
+      _cffi_type(19), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(16), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(19), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1922,10 +1994,10 @@ _cffi_f_relay_pump_tls_work(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(20), arg0, (char **)&x0);
+      _cffi_type(23), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(20), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1937,7 +2009,7 @@ _cffi_f_relay_pump_tls_work(PyObject *self, PyObject *arg0)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(206));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(211));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1966,10 +2038,10 @@ _cffi_f_relay_pump_wait_for(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(12), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2048,10 +2120,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(101), arg0, (char **)&x0);
+      _cffi_type(104), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2079,10 +2151,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg4, (char **)&x4);
+      _cffi_type(46), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2127,10 +2199,10 @@ _cffi_f_relay_uplink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(121), arg0, (char **)&x0);
+      _cffi_type(124), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(121), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(124), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2167,10 +2239,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(101), arg0, (char **)&x0);
+      _cffi_type(104), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2213,19 +2285,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(101), arg0, (char **)&x0);
+      _cffi_type(104), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(93), arg1, (char **)&x1);
+      _cffi_type(96), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(93), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(96), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2286,10 +2358,10 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(16), arg3, (char **)&x3);
+      _cffi_type(19), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(19), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2301,7 +2373,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(101));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(104));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2336,10 +2408,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(101), arg0, (char **)&x0);
+      _cffi_type(104), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2358,10 +2430,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg3, (char **)&x3);
+      _cffi_type(46), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2406,10 +2478,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(121), arg0, (char **)&x0);
+      _cffi_type(124), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(121), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(124), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2448,10 +2520,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(121), arg0, (char **)&x0);
+      _cffi_type(124), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(121), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(124), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2490,19 +2562,19 @@ _cffi_f_relay_way_count(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(183), arg1, (char **)&x1);
+      _cffi_type(188), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(183), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(188), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2583,10 +2655,10 @@ _cffi_f_relay_way_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2631,19 +2703,19 @@ _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg1, (char **)&x1);
+      _cffi_type(46), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2653,10 +2725,10 @@ _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(16), arg3, (char **)&x3);
+      _cffi_type(19), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(16), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(19), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2697,19 +2769,19 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(9), arg0, (char **)&x0);
+      _cffi_type(12), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_pump *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(9), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(12), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(153), arg1, (char **)&x1);
+      _cffi_type(156), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(153), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(156), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2721,7 +2793,7 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(23));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(26));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2750,10 +2822,10 @@ _cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(131), arg0, (char **)&x0);
+      _cffi_type(134), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(131), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(134), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2800,19 +2872,19 @@ _cffi_f_relay_way_open_down(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(36), arg1, (char **)&x1);
+      _cffi_type(39), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_item const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(36), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(39), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2851,10 +2923,10 @@ _cffi_f_relay_way_open_up(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2899,10 +2971,10 @@ _cffi_f_relay_way_rest(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2912,10 +2984,10 @@ _cffi_f_relay_way_rest(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg2, (char **)&x2);
+      _cffi_type(46), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2962,10 +3034,10 @@ _cffi_f_relay_way_send(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3017,19 +3089,19 @@ _cffi_f_relay_way_shut(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(183), arg1, (char **)&x1);
+      _cffi_type(188), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(183), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(188), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3070,10 +3142,10 @@ _cffi_f_relay_way_watch(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(23), arg0, (char **)&x0);
+      _cffi_type(26), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(23), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3112,10 +3184,10 @@ _cffi_f_relay_ws_between_messages(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(47), arg0, (char **)&x0);
+      _cffi_type(50), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(47), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(50), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3190,10 +3262,10 @@ _cffi_f_relay_ws_build(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg4, (char **)&x4);
+      _cffi_type(46), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3240,10 +3312,10 @@ _cffi_f_relay_ws_init(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(40), arg0, (char **)&x0);
+      _cffi_type(43), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(40), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3302,10 +3374,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(40), arg0, (char **)&x0);
+      _cffi_type(43), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(40), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3324,10 +3396,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg3, (char **)&x3);
+      _cffi_type(46), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3364,10 +3436,10 @@ _cffi_f_relay_ws_skip(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(40), arg0, (char **)&x0);
+      _cffi_type(43), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(40), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3764,82 +3836,84 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_WS_PING", (void *)_cffi_const_RELAY_WS_PING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 53), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_base64_encode },
-  { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_relay_delta_find },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 70), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 82), (void *)_cffi_d_relay_downlink_frame },
-  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 169), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 91), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 134), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 75), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 169), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 96), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 155), (void *)_cffi_d_relay_downlink_state_bytes },
-  { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 5), (void *)_cffi_d_relay_init },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 49), (void *)_cffi_d_relay_live_handles },
-  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 51), (void *)_cffi_d_relay_now_ns },
-  { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 19), (void *)_cffi_d_relay_pump_bell },
-  { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 19), (void *)_cffi_d_relay_pump_fd },
-  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 172), (void *)_cffi_d_relay_pump_free },
-  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 140), (void *)_cffi_d_relay_pump_new },
-  { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 12), (void *)_cffi_d_relay_pump_next },
-  { "relay_pump_tls_work", (void *)_cffi_f_relay_pump_tls_work, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 142), (void *)_cffi_d_relay_pump_tls_work },
-  { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 8), (void *)_cffi_d_relay_pump_wait_for },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 167), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 107), (void *)_cffi_d_relay_uplink_frame },
-  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 175), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 115), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 145), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 100), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 120), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 158), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 181), (void *)_cffi_d_relay_way_count },
-  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 53), (void *)_cffi_d_relay_way_frame_bytes },
-  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 178), (void *)_cffi_d_relay_way_free },
-  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 161), (void *)_cffi_d_relay_way_hear },
-  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 151), (void *)_cffi_d_relay_way_new },
-  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 130), (void *)_cffi_d_relay_way_next_bytes },
-  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 34), (void *)_cffi_d_relay_way_open_down },
-  { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_way_open_up },
-  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 124), (void *)_cffi_d_relay_way_rest },
-  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 25), (void *)_cffi_d_relay_way_send },
-  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 181), (void *)_cffi_d_relay_way_shut },
-  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 30), (void *)_cffi_d_relay_way_watch },
-  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 46), (void *)_cffi_d_relay_ws_between_messages },
-  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 62), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 188), (void *)_cffi_d_relay_ws_init },
-  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 39), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 185), (void *)_cffi_d_relay_ws_skip },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 60), (void *)_cffi_d_relay_base64_encode },
+  { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 3), (void *)_cffi_d_relay_delta_find },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 73), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 85), (void *)_cffi_d_relay_downlink_frame },
+  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 99), (void *)_cffi_d_relay_downlink_frame_room },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 94), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 137), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 78), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 99), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 158), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 8), (void *)_cffi_d_relay_init },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 52), (void *)_cffi_d_relay_live_handles },
+  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 54), (void *)_cffi_d_relay_now_ns },
+  { "relay_openssl_load", (void *)_cffi_f_relay_openssl_load, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_relay_openssl_load },
+  { "relay_openssl_newest", (void *)_cffi_f_relay_openssl_newest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 172), (void *)_cffi_d_relay_openssl_newest },
+  { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_pump_bell },
+  { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_pump_fd },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 177), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 143), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 15), (void *)_cffi_d_relay_pump_next },
+  { "relay_pump_tls_work", (void *)_cffi_f_relay_pump_tls_work, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 145), (void *)_cffi_d_relay_pump_tls_work },
+  { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 11), (void *)_cffi_d_relay_pump_wait_for },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 170), (void *)_cffi_d_relay_table_bytes },
+  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 110), (void *)_cffi_d_relay_uplink_frame },
+  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 123), (void *)_cffi_d_relay_uplink_frame_room },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 180), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 118), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 148), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 103), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 123), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 161), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 186), (void *)_cffi_d_relay_way_count },
+  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_relay_way_frame_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 183), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 164), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 154), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 133), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 37), (void *)_cffi_d_relay_way_open_down },
+  { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_way_open_up },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 127), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 28), (void *)_cffi_d_relay_way_send },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 186), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 33), (void *)_cffi_d_relay_way_watch },
+  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 49), (void *)_cffi_d_relay_ws_between_messages },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 65), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 193), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 42), (void *)_cffi_d_relay_ws_next },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 190), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
   { "item_id", offsetof(relay_delta, item_id),
                sizeof(((relay_delta *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 86) },
+               _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "item_id_chars", offsetof(relay_delta, item_id_chars),
                      sizeof(((relay_delta *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "response_id", offsetof(relay_delta, response_id),
                    sizeof(((relay_delta *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "response_id_chars", offsetof(relay_delta, response_id_chars),
                          sizeof(((relay_delta *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "delta", offsetof(relay_delta, delta),
              sizeof(((relay_delta *)0)->delta),
-             _CFFI_OP(_CFFI_OP_NOOP, 86) },
+             _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "delta_chars", offsetof(relay_delta, delta_chars),
                    sizeof(((relay_delta *)0)->delta_chars),
-                   _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "content_index", offsetof(relay_delta, content_index),
                      sizeof(((relay_delta *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "has_words", offsetof(relay_delta, has_words),
                  sizeof(((relay_delta *)0)->has_words),
-                 _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "received", offsetof(relay_tls_work, received),
                 sizeof(((relay_tls_work *)0)->received),
                 _CFFI_OP(_CFFI_OP_NOOP, 1) },
@@ -3848,139 +3922,145 @@ static const struct _cffi_field_s _cffi_fields[] = {
              _CFFI_OP(_CFFI_OP_NOOP, 1) },
   { "received_bytes", offsetof(relay_tls_work, received_bytes),
                       sizeof(((relay_tls_work *)0)->received_bytes),
-                      _CFFI_OP(_CFFI_OP_NOOP, 2) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 5) },
   { "frame_bytes", offsetof(relay_tls_work, frame_bytes),
                    sizeof(((relay_tls_work *)0)->frame_bytes),
-                   _CFFI_OP(_CFFI_OP_NOOP, 2) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 5) },
+  { "is_plain", offsetof(relay_tls_work, is_plain),
+                sizeof(((relay_tls_work *)0)->is_plain),
+                _CFFI_OP(_CFFI_OP_NOOP, 9) },
   { "up_bytes", offsetof(relay_way_counts, up_bytes),
                 sizeof(((relay_way_counts *)0)->up_bytes),
-                _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "up_events", offsetof(relay_way_counts, up_events),
                  sizeof(((relay_way_counts *)0)->up_events),
-                 _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "down_events", offsetof(relay_way_counts, down_events),
                    sizeof(((relay_way_counts *)0)->down_events),
-                   _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "down_samples", offsetof(relay_way_counts, down_samples),
                     sizeof(((relay_way_counts *)0)->down_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "sent_samples", offsetof(relay_way_counts, sent_samples),
                     sizeof(((relay_way_counts *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "played_samples", offsetof(relay_way_counts, played_samples),
                       sizeof(((relay_way_counts *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "heard_in_ns", offsetof(relay_way_counts, heard_in_ns),
                    sizeof(((relay_way_counts *)0)->heard_in_ns),
-                   _CFFI_OP(_CFFI_OP_NOOP, 14) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "stalled", offsetof(relay_way_counts, stalled),
                sizeof(((relay_way_counts *)0)->stalled),
-               _CFFI_OP(_CFFI_OP_NOOP, 86) },
+               _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "token", offsetof(relay_way_ends, token),
              sizeof(((relay_way_ends *)0)->token),
-             _CFFI_OP(_CFFI_OP_NOOP, 87) },
+             _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "fds", offsetof(relay_way_ends, fds),
            sizeof(((relay_way_ends *)0)->fds),
-           _CFFI_OP(_CFFI_OP_NOOP, 200) },
+           _CFFI_OP(_CFFI_OP_NOOP, 205) },
   { "has_tls", offsetof(relay_way_ends, has_tls),
                sizeof(((relay_way_ends *)0)->has_tls),
-               _CFFI_OP(_CFFI_OP_NOOP, 6) },
+               _CFFI_OP(_CFFI_OP_NOOP, 9) },
+  { "ssl", offsetof(relay_way_ends, ssl),
+           sizeof(((relay_way_ends *)0)->ssl),
+           _CFFI_OP(_CFFI_OP_NOOP, 219) },
   { "is_json", offsetof(relay_way_ends, is_json),
                sizeof(((relay_way_ends *)0)->is_json),
-               _CFFI_OP(_CFFI_OP_NOOP, 6) },
+               _CFFI_OP(_CFFI_OP_NOOP, 9) },
   { "uplink", offsetof(relay_way_ends, uplink),
               sizeof(((relay_way_ends *)0)->uplink),
-              _CFFI_OP(_CFFI_OP_NOOP, 101) },
+              _CFFI_OP(_CFFI_OP_NOOP, 104) },
   { "downlink", offsetof(relay_way_ends, downlink),
                 sizeof(((relay_way_ends *)0)->downlink),
-                _CFFI_OP(_CFFI_OP_NOOP, 71) },
+                _CFFI_OP(_CFFI_OP_NOOP, 74) },
   { "lead_ns", offsetof(relay_way_ends, lead_ns),
                sizeof(((relay_way_ends *)0)->lead_ns),
-               _CFFI_OP(_CFFI_OP_NOOP, 14) },
+               _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "rate_hz", offsetof(relay_way_ends, rate_hz),
                sizeof(((relay_way_ends *)0)->rate_hz),
-               _CFFI_OP(_CFFI_OP_NOOP, 86) },
+               _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "sample_bytes", offsetof(relay_way_ends, sample_bytes),
                     sizeof(((relay_way_ends *)0)->sample_bytes),
-                    _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "longest_delta_samples", offsetof(relay_way_ends, longest_delta_samples),
                              sizeof(((relay_way_ends *)0)->longest_delta_samples),
-                             _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                             _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "longest_up_bytes", offsetof(relay_way_ends, longest_up_bytes),
                         sizeof(((relay_way_ends *)0)->longest_up_bytes),
-                        _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                        _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "uncounted_up_bytes", offsetof(relay_way_ends, uncounted_up_bytes),
                           sizeof(((relay_way_ends *)0)->uncounted_up_bytes),
-                          _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                          _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "uncounted_down_samples", offsetof(relay_way_ends, uncounted_down_samples),
                               sizeof(((relay_way_ends *)0)->uncounted_down_samples),
-                              _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                              _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 195) },
+               _CFFI_OP(_CFFI_OP_NOOP, 200) },
   { "response_id", offsetof(relay_way_item, response_id),
                    sizeof(((relay_way_item *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 197) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 202) },
   { "item_id_chars", offsetof(relay_way_item, item_id_chars),
                      sizeof(((relay_way_item *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "response_id_chars", offsetof(relay_way_item, response_id_chars),
                          sizeof(((relay_way_item *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "number", offsetof(relay_way_item, number),
               sizeof(((relay_way_item *)0)->number),
-              _CFFI_OP(_CFFI_OP_NOOP, 86) },
+              _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "content_index", offsetof(relay_way_item, content_index),
                      sizeof(((relay_way_item *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 86) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "sent_samples", offsetof(relay_way_item, sent_samples),
                     sizeof(((relay_way_item *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "played_samples", offsetof(relay_way_item, played_samples),
                       sizeof(((relay_way_item *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 87) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
-          _CFFI_OP(_CFFI_OP_NOOP, 2) },
+          _CFFI_OP(_CFFI_OP_NOOP, 5) },
   { "length", offsetof(relay_ws, length),
               sizeof(((relay_ws *)0)->length),
-              _CFFI_OP(_CFFI_OP_NOOP, 2) },
+              _CFFI_OP(_CFFI_OP_NOOP, 5) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 203, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 208, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 8 },
-  { "$relay_tls_work", 207, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_tls_work), offsetof(struct _cffi_align_typedef_relay_tls_work, y), 8, 4 },
-  { "$relay_way_counts", 210, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 12, 8 },
-  { "$relay_way_ends", 211, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 20, 13 },
-  { "$relay_way_item", 212, 0,
-    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 33, 8 },
-  { "$relay_ws", 213, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 41, 2 },
-  { "relay_downlink", 204, _CFFI_F_OPAQUE,
+  { "$relay_tls_work", 212, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_tls_work), offsetof(struct _cffi_align_typedef_relay_tls_work, y), 8, 5 },
+  { "$relay_way_counts", 215, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 13, 8 },
+  { "$relay_way_ends", 216, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 21, 14 },
+  { "$relay_way_item", 217, 0,
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 35, 8 },
+  { "$relay_ws", 218, 0,
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 43, 2 },
+  { "relay_downlink", 209, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_pump", 205, _CFFI_F_OPAQUE,
+  { "relay_pump", 210, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 208, _CFFI_F_OPAQUE,
+  { "relay_uplink", 213, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_way", 209, _CFFI_F_OPAQUE,
+  { "relay_way", 214, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 203 },
-  { "relay_downlink", 204 },
-  { "relay_pump", 205 },
-  { "relay_tls_work", 207 },
-  { "relay_uplink", 208 },
-  { "relay_way", 209 },
-  { "relay_way_counts", 210 },
-  { "relay_way_ends", 211 },
-  { "relay_way_item", 212 },
-  { "relay_ws", 213 },
+  { "relay_delta", 208 },
+  { "relay_downlink", 209 },
+  { "relay_pump", 210 },
+  { "relay_tls_work", 212 },
+  { "relay_uplink", 213 },
+  { "relay_way", 214 },
+  { "relay_way_counts", 215 },
+  { "relay_way_ends", 216 },
+  { "relay_way_item", 217 },
+  { "relay_ws", 218 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -3990,12 +4070,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  96,  /* num_globals */
+  98,  /* num_globals */
   10,  /* num_struct_unions */
   0,  /* num_enums */
   10,  /* num_typenames */
   NULL,  /* no includes */
-  215,  /* num_types */
+  221,  /* num_types */
   0,  /* flags */
 };
 
