@@ -20,6 +20,7 @@ import trio
 import trustme
 
 from relay import wire
+from relay._native import ffi
 from relay.addresses import Address
 from relay.admission import Admission
 from relay.audio import native_info
@@ -87,17 +88,22 @@ class Road:
 
 
 class Tls:
-    """TLS between relay and its upstream."""
+    """TLS between relay and its upstream; `lent` to C (relay/openssl.py), or not, as where C finds no OpenSSL."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lent: bool = True, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
         authority = trustme.CA()
+        self._lent = lent
         self._trusting, self._serving = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.configure_trust(self._trusting)
         authority.issue_cert("localhost").configure_cert(self._serving)
+        self._serving.maximum_version = newest
 
     async def dial(self, near: trio.SocketStream) -> TlsStream:
         """relay's end, when both have shaken hands."""
         stream = TlsStream(near, self._trusting, "localhost")
+        assert stream.handle
+        if not self._lent:
+            stream.handle = ffi.NULL
         await stream.do_handshake()
         return stream
 
@@ -112,11 +118,10 @@ async def open_road(
     *,
     short_way: bool = True,
     json_client: bool = False,
-    tls: bool = False,
+    tls: Tls | None = None,
     fdinfo: Path = FDINFO,
 ) -> AsyncIterator[Road]:
     """Run a session for the length of the block, started and ready."""
-    secured = Tls() if tls else None
     config = config or Config(upstream="ws://127.0.0.1:9/v1/realtime")
     handles = native_info().live_handles
     pump = Pump(fdinfo)
@@ -124,7 +129,7 @@ async def open_road(
 
         async def dial(address: Address) -> trio.abc.Stream:
             await trio.lowlevel.checkpoint()
-            stream = await secured.dial(up_near) if secured else up_near
+            stream = await tls.dial(up_near) if tls else up_near
             return with_short_way(stream) if short_way else stream
 
         target = target_for(config, config.upstream)
@@ -146,12 +151,14 @@ async def open_road(
                 road[0].ended.set()
 
         nursery.start_soon(run)
-        upstream = await FakeUpstream.accept(secured.serve(up_far) if secured else up_far)
+        upstream = await FakeUpstream.accept(tls.serve(up_far) if tls else up_far)
         road.append(Road(browser, upstream, session, pump))
         await _begin(road[0], "session.updated" if json_client else "relay.ready")
         _count(road[0])
         yield road[0]
         nursery.cancel_scope.cancel()
+        for peer in (far, up_far):
+            peer.socket.close()  # or the session waits a second for their goodbyes
     del session.passed  # _count made it part of a circle
     assert pump.count == 0
     assert native_info().live_handles <= handles  # fewer if the garbage of an earlier test went meanwhile

@@ -29,7 +29,7 @@ def narrow(near: trio.abc.Stream, far: trio.abc.Stream) -> None:
     """Make the buffers of a connection small, so that it is soon full."""
     near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
     tcp: Any = far.transport_stream if isinstance(far, trio.SSLStream) else far
-    tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
 
 
 async def wait_short(road: Road) -> None:
@@ -237,8 +237,9 @@ async def test_an_upstream_that_vanishes_is_told_at_once(open_road: OpenRoad) ->
             assert (await road.hear("error"))["error"]["code"] == "relay_upstream_closed"
 
 
-async def test_a_fault_of_tls_in_the_middle_of_audio_is_told_at_once() -> None:
-    async with road.open_road(tls=True) as way:
+@pytest.mark.parametrize("lent", [True, False])
+async def test_a_fault_of_tls_in_the_middle_of_audio_is_told_at_once(lent: bool) -> None:
+    async with road.open_road(tls=road.Tls(lent=lent)) as way:
         await way.upstream.send_json(RESPONSE)
         for index in range(10):
             await way.answer(1)
@@ -247,11 +248,14 @@ async def test_a_fault_of_tls_in_the_middle_of_audio_is_told_at_once() -> None:
         await way.upstream.stream.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
         with trio.fail_after(5):
             assert (await way.hear("error"))["error"]["code"] == "relay_upstream_closed"
+            await way.ended.wait()
+        assert way.reason is not None
+        assert "BAD_RECORD_MAC" in str(way.reason.detail)
 
 
 @pytest.mark.parametrize("json_client", [False, True])
 async def test_a_flood_of_other_events_over_tls_waits_in_the_socket(json_client: bool) -> None:
-    async with road.open_road(tls=True, json_client=json_client) as way, trio.open_nursery() as nursery:
+    async with road.open_road(tls=road.Tls(), json_client=json_client) as way, trio.open_nursery() as nursery:
         await way.upstream.send_json(RESPONSE)
         await way.answer(5)
         await (way.hear("response.output_audio.delta") if json_client else way.hear_frames(5))
