@@ -281,7 +281,7 @@ class WebSocket:
             with self._silence:
                 data = await self._stream.receive_some()
         except _GONE as exc:
-            raise self._fail(Closed(ABNORMAL, "the connection broke")) from exc
+            raise self._fail(Closed(ABNORMAL, f"the connection broke: {exc.__cause__ or exc}")) from exc
         if not data:
             raise self._fail(Closed(ABNORMAL, "the stream ended without a Close frame"))
         self._silence.heard()
