@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import struct
 import subprocess
 import urllib.request
 import wave
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trio
 
+from tests.certificates import Certificate
 from tests.peers import FakeBrowser
 from tests.processes import ROOT, RelayProcess, clean_environment, relay_process
+from tests.server.upstreams import open_browser, open_upstream_server, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -44,19 +46,7 @@ def spoken() -> bytes:
         return samples
 
 
-class Caller(FakeBrowser):
-    """A client that talks and reports from two tasks: one message at a time on the wire."""
-
-    async def send(self, message: str | bytes) -> None:
-        async with self.writing:
-            await super().send(message)
-
-    @cached_property
-    def writing(self) -> trio.Lock:
-        return trio.Lock()
-
-
-async def speak(browser: Caller, samples: bytes) -> None:
+async def speak(browser: FakeBrowser, samples: bytes) -> None:
     """Talk as a microphone does: a frame every 20 ms, and silence when nothing is said."""
     size = int(RATE_HZ * FRAME_S) * 2
     said_at = trio.current_time()
@@ -66,7 +56,7 @@ async def speak(browser: Caller, samples: bytes) -> None:
         await trio.sleep_until(said_at + (number + 1) * FRAME_S)
 
 
-async def hear_one_answer(browser: Caller) -> tuple[bytes, int]:
+async def hear_one_answer(browser: FakeBrowser) -> tuple[bytes, int]:
     """Collect the audio of the first answer; say how many samples relay says there were."""
     heard = b""
     while True:
@@ -88,7 +78,7 @@ async def converse(relay: RelayProcess, samples: bytes) -> tuple[bytes, int]:
     stream = await trio.open_tcp_stream("127.0.0.1", relay.port)
     origin = relay.url.rstrip("/")
     async with stream, trio.open_nursery() as nursery:
-        browser = await Caller.dial(stream, host=f"127.0.0.1:{relay.port}", headers=[("Origin", origin)])
+        browser = await FakeBrowser.dial(stream, host=f"127.0.0.1:{relay.port}", headers=[("Origin", origin)])
         assert browser.subprotocol == "relay.v1"
         audio = {"encoding": "s16le", "rate_hz": RATE_HZ}
         await browser.send_json({"type": "relay.start", "audio": {"input": audio, "output": audio}})
@@ -122,3 +112,17 @@ def test_the_binary_serves_the_page_and_completes_a_voice_session(binary: Path) 
         assert likeness(heard, spoken()) > 0.95
         assert relay.stop() == 0
         assert "Traceback" not in relay.stderr
+
+
+async def test_the_binary_verifies_an_upstream_with_tls_and_brings_openssl_for_c(binary: Path, tmp_path: Path) -> None:
+    certificate = Certificate.issue(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate_file, certificate.key_file)
+    env = {"PYTHONPATH": "", "SSL_CERT_FILE": str(certificate.authority_file)}
+    async with open_upstream_server(tls=context) as url:
+        with relay_process("--upstream", url, program=[str(binary)], env=env, start_deadline_s=60.0) as relay:
+            async with open_browser(relay) as browser:
+                await start(browser)
+            assert relay.stop() == 0
+            assert "session.ended" in relay.stderr
+            assert "openssl.not_found" not in relay.stderr
