@@ -113,6 +113,16 @@ static inline size_t masked(int opcode, const char *payload, size_t n, char *out
     return (size_t)relay_ws_build(opcode, payload, n, KEY, out, n + RELAY_WS_HEAD_BYTES);
 }
 
+/* A delta of `samples` of silence, as a frame of the upstream. */
+static inline size_t delta(const char *item, size_t samples, char *out) {
+    static char text[1 << 17], pcm[1 << 16];
+    int at = sprintf(text, "{\"type\":\"response.output_audio.delta\",\"response_id\":\"r\",\"item_id\":\"%s\",\"delta\":\"",
+                     item);
+    at += (int)relay_base64_encode(pcm, 2 * samples, text + at);
+    at += sprintf(text + at, "\"}");
+    return (size_t)relay_ws_build(RELAY_WS_OP_TEXT, text, (size_t)at, NULL, out, sizeof text);
+}
+
 static inline relay_way_item spoken(uint64_t sent) {
     relay_way_item item = {.item_id_chars = 1, .response_id_chars = 1, .number = 3, .sent_samples = sent};
     item.item_id[0] = 'i', item.response_id[0] = 'r';

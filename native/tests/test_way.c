@@ -3,16 +3,6 @@
 
 #include <signal.h>
 
-/* A delta of `samples` of silence, as a frame of the upstream. */
-static size_t delta(const char *item, size_t samples, char *out) {
-    static char text[1 << 17], pcm[1 << 16];
-    int at = sprintf(text, "{\"type\":\"response.output_audio.delta\",\"response_id\":\"r\",\"item_id\":\"%s\",\"delta\":\"",
-                     item);
-    at += (int)relay_base64_encode(pcm, 2 * samples, text + at);
-    at += sprintf(text + at, "\"}");
-    return (size_t)relay_ws_build(RELAY_WS_OP_TEXT, text, (size_t)at, NULL, out, sizeof text);
-}
-
 static char frame[1 << 18], heard[1 << 18], sound[1 << 17];
 
 /* ---- up ---- */
