@@ -362,7 +362,7 @@ void relay_way_free(relay_way *way);
 int relay_way_watch(relay_way *way, int leg);
 
 /* Open a direction, and serve what is there already; with TLS, what is in the upstream's socket comes by the pump, behind
- * what Python has left. Return RELAY_NEWS_*. */
+ * what Python has left, be it nothing: all of it comes at DECRYPT until relay_way_hear() was told. Return RELAY_NEWS_*. */
 int relay_way_open_up(relay_way *way);
 int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns);
 

@@ -164,6 +164,7 @@ int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t hear
     way->heard_at_ns = relay_now_ns() + heard_in_ns;
     set_state(way, RELAY_WAY_UPSTREAM, WAY_OPEN);
     if (!way->ends.has_tls) return way_turn(way, RELAY_WAY_UPSTREAM);
+    way->is_behind = 1; /* until Python says what it has left */
     pump_again(way, RELAY_WAY_UPSTREAM); /* behind what Python has left, which may shut it again */
     return RELAY_NEWS_NONE;
 }

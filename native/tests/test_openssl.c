@@ -182,15 +182,28 @@ static char left[1 << 18];
 static size_t left_bytes;
 static int problem;
 
-static struct road begin_way(void) {
+static struct road begin_shut(void) {
     struct road road = begin(24000, RELAY_S16LE, 24000, 1);
-    const relay_way_item item = spoken(1);
     fake_make(&near), fake_make(&far), ERR_clear_error();
     left_bytes = 0;
     road.ends.ssl = &near, road.ends.lead_ns = 100000000000; /* all is due */
     relay_way_free(road.way);
     road.way = relay_way_new(road.pump, &road.ends);
-    CHECK(relay_way_open_up(road.way) + relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_NONE, "nothing yet");
+    return road;
+}
+
+static void open_down(struct road *road) {
+    const relay_way_item item = spoken(1);
+    CHECK(relay_way_open_down(road->way, &item, 0) == RELAY_NEWS_NONE, "what was left before comes first");
+}
+
+/* Both directions are open, and Python has nothing. */
+static struct road begin_way(void) {
+    struct road road = begin_shut();
+    int news;
+    open_down(&road);
+    CHECK(relay_way_hear(road.way, left, 0, &news) == 0 && news == RELAY_NEWS_NONE, "nothing was left");
+    CHECK(relay_way_open_up(road.way) == RELAY_NEWS_NONE, "nothing yet");
     return road;
 }
 
@@ -352,6 +365,27 @@ static void what_does_not_pass_is_followed_by_what_comes_next(void) {
     CHECK(pump(&road) == RELAY_NEWS_NONE, "shut");
     check_down(&road, 1);
     end(&road);
+}
+
+/* ... which may be a part of what comes: nothing passes before Python has said what it has. */
+static void what_comes_to_an_opened_direction_is_behind_what_was_left(void) {
+    for (int is_part = 0; is_part < 2; is_part++) {
+        struct road road = begin_shut();
+        const size_t n = delta("i", 480, frame), kept = is_part ? n / 2 : 0;
+        memcpy(left, frame, kept), left_bytes = kept;
+        SSL_write(&far, frame + kept, (int)(n - kept));
+        open_down(&road);
+        come_all(&road);
+        CHECK(pump(&road) == RELAY_NEWS_DECRYPT, "%d: who knows what was left?", is_part);
+        check_down(&road, 0);
+        CHECK(hear_left(&road) == RELAY_NEWS_NONE && left_bytes == 0, "%d: whole", is_part);
+        check_down(&road, 1);
+        SSL_write(&far, frame, (int)n);
+        come_all(&road);
+        CHECK(pump(&road) == RELAY_NEWS_NONE, "%d: nothing is left", is_part);
+        check_down(&road, 1);
+        end(&road);
+    }
 }
 
 /* Neither the socket nor whoever reads it takes much. */
@@ -516,7 +550,7 @@ int main(void) {
     what_tls_has_to_say_first_is_for_the_owner_to_send();
     frames_go_both_ways_without_a_word(), a_part_of_a_record_is_waited_for();
     a_frame_of_two_records_passes_through_python(), what_does_not_pass_is_followed_by_what_comes_next();
-    what_lies_in_a_part_is_no_frame();
+    what_lies_in_a_part_is_no_frame(), what_comes_to_an_opened_direction_is_behind_what_was_left();
     stuck_with_more_behind_it_loses_nothing(1), stuck_with_more_behind_it_loses_nothing(8),
         an_end_or_a_fault_comes_behind_what_passed();
     the_end_of_the_socket_is_told_behind_what_passed(), what_tls_has_to_say_makes_news_of_the_next_frame_up();
