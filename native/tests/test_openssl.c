@@ -232,6 +232,7 @@ static int pump(struct road *road) {
 static int hear_left(struct road *road) {
     const relay_tls_work *const work = relay_pump_tls_work(road->pump);
     int got, news;
+    CHECK(work->is_plain, "decrypted");
     memcpy(left + left_bytes, work->received, work->received_bytes);
     left_bytes += work->received_bytes;
     while ((got = SSL_read(&near, left + left_bytes, (int)(sizeof left - left_bytes))) > 0) left_bytes += (size_t)got;
@@ -435,8 +436,8 @@ static void stuck_with_more_behind_it_loses_nothing(size_t each) {
     end(&road);
 }
 
-/* It is as with news: what passed before has passed, and Python finds the end. */
-static void an_end_or_a_fault_comes_behind_what_passed(void) {
+/* What passed before has passed, and Python finds the end. Then the connection is Python's alone. */
+static void an_end_or_a_fault_comes_behind_what_passed_and_gives_the_connection_back(void) {
     for (int is_fault = 0; is_fault < 2; is_fault++) {
         struct road road = begin_way();
         SSL_write(&far, frame, (int)delta("i", 480, frame));
@@ -449,8 +450,12 @@ static void an_end_or_a_fault_comes_behind_what_passed(void) {
         CHECK(hear_left(&road) == RELAY_NEWS_NONE && left_bytes == 0, "%d: nothing is left", is_fault);
         CHECK(problem == (is_fault ? FAKE_ERROR_SSL : FAKE_ERROR_ZERO_RETURN), "%d: %d", is_fault, problem);
         check_down(&road, 1);
+        say(&road, RELAY_WAY_UPSTREAM, "more", 4);
+        arrive(road.near[RELAY_WAY_UPSTREAM], 4);
+        const relay_tls_work *const work = relay_pump_tls_work(road.pump);
+        CHECK(pump(&road) == RELAY_NEWS_DECRYPT && work->received_bytes == 4 && !work->is_plain, "%d: as it is", is_fault);
         say_samples(&road, 960);
-        CHECK(pump(&road) == (is_fault ? RELAY_NEWS_ENCRYPT : RELAY_NEWS_NONE), "%d: up", is_fault);
+        CHECK(pump(&road) == RELAY_NEWS_ENCRYPT, "%d: up", is_fault);
         end(&road);
     }
 }
@@ -552,7 +557,7 @@ int main(void) {
     a_frame_of_two_records_passes_through_python(), what_does_not_pass_is_followed_by_what_comes_next();
     what_lies_in_a_part_is_no_frame(), what_comes_to_an_opened_direction_is_behind_what_was_left();
     stuck_with_more_behind_it_loses_nothing(1), stuck_with_more_behind_it_loses_nothing(8),
-        an_end_or_a_fault_comes_behind_what_passed();
+        an_end_or_a_fault_comes_behind_what_passed_and_gives_the_connection_back();
     the_end_of_the_socket_is_told_behind_what_passed(), what_tls_has_to_say_makes_news_of_the_next_frame_up();
     what_tls_says_with_the_next_frame_goes_up_with_it(), a_frame_that_cannot_be_encrypted_is_news();
     the_longest_frame_has_room(), a_flood_passes_in_several_reads();
