@@ -116,6 +116,10 @@ size_t openssl_encrypt(void *ssl, char *bytes, size_t n, size_t room) {
         if (got <= 0) return 0;
         done += (size_t)got;
     }
-    const int made = openssl.bio_read(bio, bytes, (int)room);
+    return openssl_more(ssl, bytes, room);
+}
+
+size_t openssl_more(void *ssl, char *bytes, size_t room) {
+    const int made = openssl.bio_read(openssl.get_wbio(ssl), bytes, (int)room);
     return made > 0 ? (size_t)made : 0;
 }

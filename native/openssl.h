@@ -15,4 +15,7 @@ size_t openssl_decrypt(void *ssl, char *bytes, size_t n, size_t room, int *is_al
  * something else goes out first, or because something is wrong. */
 size_t openssl_encrypt(void *ssl, char *bytes, size_t n, size_t room);
 
+/* Returns how many bytes more there are for the socket, behind those; 0 if that was all. */
+size_t openssl_more(void *ssl, char *bytes, size_t room);
+
 #endif

@@ -276,7 +276,8 @@ typedef struct relay_way relay_way;
 /* What a way has to say. */
 #define RELAY_NEWS_NONE 0
 #define RELAY_NEWS_CAREFUL 1 /* in this leg's socket is something for Python, or its end; the direction is shut */
-#define RELAY_NEWS_STUCK 2   /* a frame went only in part: relay_way_rest() has what is left; both are shut */
+#define RELAY_NEWS_STUCK 2   /* a frame went only in part: relay_way_rest() has what is left; both are shut. With an `ssl`,
+                                the last of it may wait in the connection's buffer, in front of what is written next */
 #define RELAY_NEWS_DECRYPT 3 /* TLS: something has come from the upstream, for relay_way_hear() */
 #define RELAY_NEWS_ENCRYPT 4 /* TLS: there is a frame for the upstream, for relay_way_send() */
 

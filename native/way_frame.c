@@ -45,16 +45,25 @@ int way_put(relay_way *way, int leg, const char *bytes, size_t n) {
     return FRAME_STUCK;
 }
 
-/* A frame for the upstream, in pump->out. What TLS adds to RELAY_WAY_FRAME_BYTES, the rest has room for: at most three
- * records, with less than 300 bytes around each. */
-static int send_up(relay_way *way, size_t n) {
+/* As a rule the socket gets it in one piece: three records at most, with less than 300 bytes around each. But OpenSSL may
+ * have been told to fill its records up (RecordPadding), or have something of its own to say before (a new key). If the
+ * socket takes no more, what is behind that piece stays in the connection, and Python finds it when it writes the rest. */
+static int encrypt_up(relay_way *way, size_t n) {
     relay_pump *const pump = way->pump;
+    size_t made = openssl_encrypt(way->ends.ssl, pump->out, n, sizeof pump->out);
+    if (!made) return FRAME_TO_ENCRYPT;
+    do
+        if (way_put(way, RELAY_WAY_UPSTREAM, pump->out, made) == FRAME_STUCK) return FRAME_STUCK;
+    while ((made = openssl_more(way->ends.ssl, pump->out, sizeof pump->out)));
+    return FRAME_PASSED;
+}
+
+/* A frame for the upstream, in pump->out. */
+static int send_up(relay_way *way, size_t n) {
     way->counts.up_events++;
-    size_t made = way->ends.has_tls ? 0 : n;
-    if (way->ends.ssl) made = openssl_encrypt(way->ends.ssl, pump->out, n, sizeof pump->out);
-    if (made) return way_put(way, RELAY_WAY_UPSTREAM, pump->out, made);
-    pump->work.frame_bytes = n;
-    return FRAME_TO_ENCRYPT;
+    way->pump->work.frame_bytes = n;
+    if (way->ends.ssl) return encrypt_up(way, n);
+    return way->ends.has_tls ? FRAME_TO_ENCRYPT : way_put(way, RELAY_WAY_UPSTREAM, way->pump->out, n);
 }
 
 /* Up: samples become an append event in a masked frame. */

@@ -532,6 +532,27 @@ static void the_longest_frame_has_room(void) {
     end(&road);
 }
 
+/* ... and it may be more than one piece, of which the socket takes all, or not. */
+static void what_makes_a_frame_longer_than_the_room_goes_with_it(int is_small) {
+    struct road road = begin_way();
+    enum { SAMPLES = 36054, BYTES = SAMPLES / 3 * 4 + 47 + 8, ANSWER = 16000, ALL = HEAD + ANSWER + BYTES + 3 * HEAD };
+    static char question[ANSWER], all[ALL];
+    if (is_small) make_small(&road, RELAY_WAY_UPSTREAM);
+    fake_put(&far, FAKE_ASK_LATER, question, sizeof question);
+    come_all(&road);
+    CHECK(pump(&road) == RELAY_NEWS_NONE, "nothing for Python");
+    say_samples(&road, SAMPLES);
+    CHECK(pump(&road) == (is_small ? RELAY_NEWS_STUCK : RELAY_NEWS_NONE), "up");
+    const size_t behind = BIO_ctrl_pending(&near.out);
+    CHECK((behind > 0) == is_small, "%zu", behind);
+    if (is_small) fetch(&road, RELAY_WAY_UPSTREAM, all, ALL - behind);
+    else arrive(road.far[1], ALL), hear(&road, RELAY_WAY_UPSTREAM, all, ALL);
+    if (is_small) BIO_read(&near.out, all + ALL - behind, (int)behind);
+    BIO_write(&far.in, all, ALL);
+    check_up(&road, BYTES);
+    end(&road);
+}
+
 /* More than one read takes, cut inside a record: the rest of it has been announced, and comes. */
 static void a_flood_passes_in_several_reads(void) {
     struct road road = begin_way();
@@ -560,6 +581,7 @@ int main(void) {
         an_end_or_a_fault_comes_behind_what_passed_and_gives_the_connection_back();
     the_end_of_the_socket_is_told_behind_what_passed(), what_tls_has_to_say_makes_news_of_the_next_frame_up();
     what_tls_says_with_the_next_frame_goes_up_with_it(), a_frame_that_cannot_be_encrypted_is_news();
+    what_makes_a_frame_longer_than_the_room_goes_with_it(0), what_makes_a_frame_longer_than_the_room_goes_with_it(1);
     the_longest_frame_has_room(), a_flood_passes_in_several_reads();
     fake_free(&near), fake_free(&far);
     CHECK(relay_live_handles() == 0, "%d handles", relay_live_handles());
