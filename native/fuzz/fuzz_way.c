@@ -115,6 +115,15 @@ static void check_next_bytes(const struct session *session, int leg) {
     MUST(relay_way_next_bytes(session->way, leg) == (is_known ? (ptrdiff_t)head.bytes : 0));
 }
 
+/* Something that the other side of TLS has to answer, at the same length. Python has room for a few long ones. */
+static void ask(struct session *session, int kind, unsigned choice) {
+    static const char question[FAKE_RECORD_BYTES];
+    const size_t n = choice < 192 ? choice : (choice - 191) * 256;
+    if (session->asked_bytes + n > LARGE / 2) return;
+    session->asked_bytes += n;
+    say_of_tls(session, kind, question, n);
+}
+
 static void change(struct session *session, int leg, struct input *input) {
     const unsigned what = take(input);
     switch (what & 7) {
@@ -122,8 +131,12 @@ static void change(struct session *session, int leg, struct input *input) {
         case 1: hang_up(session, leg); break;
         case 2: renew(session); break;
         case 3: shrink(session, leg, take(input)); break;
-        default: check_next_bytes(session, leg); break;
+        case 4: ask(session, what & 8 ? FAKE_ASK_LATER : FAKE_ASK, take(input)); break;
+        case 5: session->far_tls.record_bytes = take(input) * 64 + 1; break;
+        case 6: session->near_tls.fails_after = session->near_tls.records_out + (int)take(input) + 1; break;
+        case 7: say_of_tls(session, what & 8 ? 0 : FAKE_END, NULL, 0); break;
     }
+    check_next_bytes(session, leg);
 }
 
 /* One step. The upper half of its byte says for whom it is, and whether what was said is sent at once. */
@@ -152,6 +165,16 @@ static void step(struct input *input) {
     if ((op & 15) < 4 && op & 64) send_said(session, leg, SAID_BYTES);
 }
 
+/* Python's connection, which C is told of or not. */
+static void begin_tls(struct session *session, unsigned choice) {
+    session->says_no_more = session->is_over = session->is_mute = 0;
+    session->undone = session->was_behind = session->asked_bytes = 0;
+    fake_make(&session->far_tls), fake_make(&session->near_tls);
+    session->near_tls.writes_one = choice >> 7 & 1;
+    MUST(relay_openssl_newest() == &session->near_tls);
+    if (session->ends.has_tls && choice & 64) session->ends.ssl = &session->near_tls;
+}
+
 static void begin(struct session *session, uint64_t token, unsigned choice) {
     const size_t format = choice & 3;
     const int encoding = FORMATS[format].encoding, in_hz = FORMATS[format].in_hz, out_hz = FORMATS[format].out_hz;
@@ -165,7 +188,7 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
         else MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
         session->far[leg] = pair[0], session->near[leg] = pair[1], session->is_gone[leg] = 0;
         session->owed_bytes[leg] = 0;
-        fresh->said_bytes = fresh->sent = fresh->at = fresh->decrypted = 0;
+        fresh->said_bytes = fresh->sent = fresh->at = fresh->sealed = fresh->decrypted = 0;
         fresh->state = SHUT, fresh->has_ended = 0;
         fresh->expected_bytes = fresh->expected_at = fresh->heard_bytes = fresh->heard_at = 0;
     }
@@ -182,6 +205,7 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
         .sample_bytes = session->ends.sample_bytes, .longest_delta_samples = session->ends.longest_delta_samples,
         .longest_up_bytes = session->ends.longest_up_bytes, .uncounted_up_bytes = session->ends.uncounted_up_bytes,
         .uncounted_down_samples = session->ends.uncounted_down_samples};
+    begin_tls(session, choice);
     session->way = relay_way_new(pump, &session->ends);
     MUST(session->way);
 }
@@ -189,16 +213,20 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
 /* Nothing has been lost: what did not pass is in its socket, and what passed is with the other peer. */
 static void check_end(struct session *session, int leg) {
     struct leg *const to = &session->legs[leg];
-    for (int i = 0; i < 5000 && !session->is_gone[leg] && to->expected_at < to->expected_bytes; i++) {
+    const int is_lost = session->is_gone[leg] || (leg == UPSTREAM && session->is_mute);
+    for (int i = 0; i < 5000 && !is_lost && to->expected_at < to->expected_bytes; i++) {
         write_owed(session, leg);
         if (!listen_to(session, leg, OWED_BYTES)) poll(NULL, 0, i > 100);
     }
-    MUST(session->is_gone[leg] || (to->heard_at == to->heard_bytes && to->expected_at == to->expected_bytes));
-    while (to->at < to->sent) {
-        const size_t before = to->at;
+    MUST(is_lost || (to->heard_at == to->heard_bytes && to->expected_at == to->expected_bytes));
+    while (unread(session->near[leg]) + there(session, leg) > 0) {
+        const size_t before = unread(session->near[leg]) + there(session, leg);
         read_socket(session, leg, LARGE);
-        MUST(to->at > before);
+        MUST(unread(session->near[leg]) + there(session, leg) < before);
     }
+    const int is_unread = session->is_mute || BIO_ctrl_pending(&session->far_tls.out) > 0;
+    if (is_cipher(session, leg)) MUST(is_unread || to->at == to->sealed);
+    else MUST(to->at == to->sent);
 }
 
 static void end(struct session *session) {
@@ -216,6 +244,7 @@ static void end(struct session *session) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input input = {data, data + size};
     keep_filters();
+    MUST(relay_openssl_load(NULL) == 0);
     relay_init(LEVELS[take(&input) % LEVEL_COUNT]);
     pump = relay_pump_new();
     MUST(pump && relay_pump_fd(pump) >= 0);

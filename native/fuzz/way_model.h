@@ -32,7 +32,7 @@ enum { NOTHING, PART, PASSES, STAYS, EITHER };
 struct leg {
     char said[SAID_BYTES];       /* by the peer, in the clear */
     size_t said_bytes, sent, at; /* ... of which so much is in the socket, and so much was taken from there */
-    size_t decrypted;            /* TLS: taken from the socket, and up to `at` from there */
+    size_t sealed, decrypted;    /* TLS: in records, whose bytes `sent` counts; read of them, in the clear */
     int state, has_ended;
     size_t silent_at; /* what was sent when it was last known to be announced or looked at */
     char expected[OWED_BYTES], heard[OWED_BYTES]; /* by the peer: opcode, length and payload; frames */

@@ -1,11 +1,11 @@
 /* Python's part in the short way's fuzzer, as relay/short_way.py plays it: a rest is taken at once and written before
  * anything opens again, nobody reads or writes a socket whose direction is open. After each call, what has gone out of
- * the sockets is passed through the model. "TLS" is one exclusive or.
+ * the sockets is passed through the model. way_tls.h has what belongs to TLS.
  */
 #ifndef RELAY_WAY_PYTHON_H
 #define RELAY_WAY_PYTHON_H
 
-#include "way_session.h"
+#include "way_tls.h"
 
 static void write_owed(struct session *session, int leg) {
     if (session->is_gone[leg]) session->owed_bytes[leg] = 0;
@@ -41,43 +41,54 @@ static size_t account(int64_t since_ns) {
         for (int leg = 1; leg >= 0; leg--) {
             struct session *const session = &sessions[i];
             struct leg *const from = &session->legs[leg];
-            const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
-            const size_t n = from->sent - (is_cipher ? from->decrypted : from->at) - unread(session->near[leg]);
-            MUST(n == 0 || !is_cipher);
+            const size_t n = is_cipher(session, leg) ? passed_in_c(session)
+                                                     : from->sent - from->at - unread(session->near[leg]);
             session->turn_frames[leg] = n ? pass(&session->model, leg, n, since_ns) : 0;
             sum += n;
         }
     return sum;
 }
 
+/* Bytes in the clear that are behind those that were passed on or read. */
+static size_t there(const struct session *session, int leg) {
+    const struct leg *const from = &session->legs[leg];
+    return (is_cipher(session, leg) ? from->decrypted : from->sent) - from->at;
+}
+
 /* Nobody has anything to say of this leg: then there is nothing that should be said. Of an end only the pump knows. */
 static void check_silence(const struct session *session, int leg, int is_pumped) {
     const struct leg *const from = &session->legs[leg];
-    const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
-    const size_t taken = is_cipher ? from->decrypted : from->at;
+    const size_t left = unread(session->near[leg]);
+    if (is_cipher(session, leg)) MUST(session->near_tls.has_failed || is_of_tls(&session->near_tls.out));
     if (from->state == SHUT) return;
     if (from->state == WATCHED) {
-        MUST(from->silent_at == from->sent + (size_t)from->has_ended || (from->sent == taken && !from->has_ended));
+        MUST(from->silent_at == from->sent + (size_t)from->has_ended || (left == 0 && !from->has_ended));
         return;
     }
-    MUST(!is_cipher || from->sent == taken);
-    const int next = judge(&session->model, leg, from->sent - from->at);
+    MUST(!is_cipher(session, leg) || (left == 0 && is_read(session)));
+    const int next = judge(&session->model, leg, there(session, leg));
     MUST((next == NOTHING || next == PART) && !(is_pumped && from->has_ended));
 }
 
 static void take_careful(struct session *session, int leg) {
     struct leg *const from = &session->legs[leg];
-    const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
-    const size_t there = is_cipher ? from->decrypted - from->at : from->sent - from->at;
-    if (from->state == WATCHED) MUST(from->has_ended || from->sent > (is_cipher ? from->decrypted : from->at));
+    const size_t left = unread(session->near[leg]);
+    if (from->state == WATCHED) MUST(from->has_ended || left > 0);
     else {
-        const int next = judge(&session->model, leg, there);
+        const int next = judge(&session->model, leg, there(session, leg)), is_tls = is_cipher(session, leg);
         MUST(from->state == OPEN);
-        const int is_behind_much = next == PART && !is_cipher && from->at > BEHIND_MUCH;
-        const int is_end = from->has_ended && (is_cipher ? from->sent == from->decrypted : next != PASSES);
+        const int is_behind_much = next == PART && !is_tls && from->at > BEHIND_MUCH;
+        const int is_end = from->has_ended && (is_tls ? left == 0 : next != PASSES);
         MUST(next == STAYS || next == EITHER || is_behind_much || is_end);
     }
     from->state = SHUT;
+}
+
+/* What is in the connection's buffer goes out with whatever is written. */
+static void owe_written(struct session *session) {
+    static char cipher[LARGE];
+    const int n = BIO_read(&session->near_tls.out, cipher, sizeof cipher);
+    if (n > 0) owe(session, UPSTREAM, cipher, (size_t)n);
 }
 
 static void take_stuck(struct session *session) {
@@ -88,6 +99,7 @@ static void take_stuck(struct session *session) {
         const ptrdiff_t n = relay_way_rest(session->way, leg, rest, RELAY_WAY_REST_BYTES);
         MUST(n >= 0 && relay_way_rest(session->way, leg, rest, 0) == 0);
         owe(session, leg, rest, (size_t)n);
+        if (is_cipher(session, leg)) owe_written(session);
         sum += (size_t)n;
         free(rest);
         if (from->state == OPEN) from->state = WATCHED, from->silent_at = (size_t)-1;
@@ -95,52 +107,37 @@ static void take_stuck(struct session *session) {
     MUST(sum > 0);
 }
 
-static int hear_plain(struct session *session) {
-    struct leg *const from = &session->legs[UPSTREAM];
-    const size_t n = from->decrypted - from->at;
-    char *const plain = exact_copy(from->said + from->at, n);
-    const int64_t since_ns = relay_now_ns();
-    int news;
-    const size_t passed = relay_way_hear(session->way, plain, n, &news);
-    free(plain);
-    MUST(passed <= n);
-    pass(&session->model, UPSTREAM, passed, since_ns);
-    if (news == RELAY_NEWS_NONE) MUST(judge(&session->model, UPSTREAM, n - passed) <= PART);
-    return news;
+/* Nobody opens anything before it is written. */
+static int write_itself(struct session *session, const char *cipher, size_t n) {
+    MUST(n > RELAY_WAY_REST_BYTES);
+    shut(session);
+    owe(session, UPSTREAM, cipher, n);
+    write_owed(session, UPSTREAM);
+    return RELAY_NEWS_NONE;
 }
 
-static void decrypt(struct session *session, const char *cipher, size_t n) {
-    struct leg *const from = &session->legs[UPSTREAM];
-    MUST(n <= from->sent - from->decrypted);
-    for (size_t i = 0; i < n; i++) MUST((char)(cipher[i] ^ CIPHER) == from->said[from->decrypted + i]);
-    from->decrypted += n;
-}
-
-/* Before anything else: it lies in memory that the next call uses. */
-static void take_cipher(struct session *session, int news) {
-    const relay_tls_work *const work = relay_pump_tls_work(pump);
-    if (news != RELAY_NEWS_DECRYPT) return;
-    MUST(session->ends.has_tls && session->legs[UPSTREAM].state == OPEN && work->received_bytes > 0);
-    MUST(judge(&session->model, UPSTREAM, session->legs[UPSTREAM].decrypted - session->legs[UPSTREAM].at) <= PART);
-    decrypt(session, work->received, work->received_bytes);
-}
-
+/* At ENCRYPT. If nothing can be written any more, the frame is lost, and nothing is open. */
 static int encrypt(struct session *session, int leg) {
+    static char cipher[2 * LARGE];
     const relay_tls_work *const work = relay_pump_tls_work(pump);
-    const size_t n = work->frame_bytes;
+    const struct fake_ssl *const tls = &session->near_tls;
     MUST(session->ends.has_tls && leg == BROWSER);
-    char *const cipher = exact_copy(work->frame, n);
-    for (size_t i = 0; i < n; i++) cipher[i] ^= CIPHER;
+    MUST(!session->ends.ssl || tls->has_failed || BIO_ctrl_pending(SSL_get_wbio(tls)) > 0);
+    const size_t n = encrypted(session, work->frame, work->frame_bytes, cipher, sizeof cipher);
+    if (n == 0) return shut(session), RELAY_NEWS_NONE;
+    char *const exactly = exact_copy(cipher, n);
     const int64_t since_ns = relay_now_ns();
-    const int news = relay_way_send(session->way, cipher, n);
-    free(cipher);
+    leave_error();
+    const int news = relay_way_send(session->way, exactly, n);
+    free(exactly);
+    if (news == RELAY_E_ROOM) return write_itself(session, cipher, n);
     account(since_ns);
     return news;
 }
 
 static void take_news(struct session *session, int leg, int news) {
     while (news == RELAY_NEWS_ENCRYPT) news = encrypt(session, leg);
-    if (news == RELAY_NEWS_DECRYPT) news = hear_plain(session);
+    if (news == RELAY_NEWS_DECRYPT) news = hear_undone(session);
     switch (news) {
         case RELAY_NEWS_NONE: break;
         case RELAY_NEWS_CAREFUL: take_careful(session, leg); break;
@@ -149,15 +146,14 @@ static void take_news(struct session *session, int leg, int news) {
     }
 }
 
-/* A direction was opened, or is watched: what was there already was looked at, as far as one turn goes; with TLS only what
- * had been decrypted, and the socket is announced. */
+/* A direction was opened, or is watched: what was there already was looked at, as far as one turn goes; with TLS only
+ * what had been decrypted, and the socket is announced. */
 static void take_first_news(struct session *session, int leg, int news, int64_t since_ns) {
-    const struct leg *const from = &session->legs[leg];
     account(since_ns);
     const int is_turn_over = session->turn_frames[leg] >= TURN;
     take_news(session, leg, news);
-    const int is_announced = leg == UPSTREAM && session->ends.has_tls && from->state == OPEN;
-    if (is_announced && from->decrypted > from->at) take_news(session, leg, hear_plain(session));
+    const int is_announced = is_cipher(session, leg) && session->legs[leg].state == OPEN;
+    if (is_announced) take_news(session, leg, hear_plain(session));
     if (news == RELAY_NEWS_NONE && !is_turn_over && !is_announced) check_silence(session, leg, 0);
 }
 
@@ -169,6 +165,7 @@ static void open_up(struct session *session) {
     if (!may_open(session, BROWSER)) return;
     const int64_t since_ns = relay_now_ns();
     session->legs[BROWSER].state = OPEN;
+    leave_error();
     take_first_news(session, BROWSER, relay_way_open_up(session->way), since_ns);
 }
 
@@ -195,15 +192,21 @@ static void watch(struct session *session, int leg) {
     take_first_news(session, leg, relay_way_watch(session->way, leg), since_ns);
 }
 
+static void read_plain(struct session *session, size_t n) {
+    static char cipher[LARGE];
+    struct leg *const from = &session->legs[UPSTREAM];
+    const ssize_t came = there(session, UPSTREAM) ? 0 : recv(session->near[UPSTREAM], cipher, LARGE, MSG_DONTWAIT);
+    if (came > 0) decrypt(session, cipher, (size_t)came);
+    from->decrypted = session->near_tls.read_bytes;
+    from->at += n < there(session, UPSTREAM) ? n : there(session, UPSTREAM);
+}
+
 /* The socket has what the peer said, from where the way left it. */
 static void read_socket(struct session *session, int leg, size_t n) {
     struct leg *const from = &session->legs[leg];
     if (from->state == OPEN) shut(session);
-    if (leg == UPSTREAM && session->ends.has_tls) {
-        static char cipher[LARGE];
-        const ssize_t came = from->decrypted == from->at ? recv(session->near[leg], cipher, LARGE, MSG_DONTWAIT) : 0;
-        if (came > 0) decrypt(session, cipher, (size_t)came);
-        from->at += n < from->decrypted - from->at ? n : from->decrypted - from->at;
+    if (is_cipher(session, leg)) {
+        read_plain(session, n);
         return;
     }
     char *const bytes = exact(n);
@@ -215,16 +218,16 @@ static void read_socket(struct session *session, int leg, size_t n) {
 }
 
 static void write_message(struct session *session, int leg, unsigned n) {
-    const int is_up = leg == UPSTREAM;
+    static char cipher[2 * LARGE];
     char payload[256] = {0}, frame[300];
+    const char *const key = leg == UPSTREAM ? "\1\2\3\4" : NULL;
     shut(session);
     if (n > sizeof payload) n = sizeof payload;
-    const ptrdiff_t size =
-        relay_ws_build(RELAY_WS_OP_TEXT, payload, n, is_up ? "\1\2\3\4" : NULL, frame, sizeof frame);
-    for (ptrdiff_t i = 0; is_up && session->ends.has_tls && i < size; i++) frame[i] ^= CIPHER;
-    if ((size_t)size > sizeof session->owed[leg] - session->owed_bytes[leg]) return;
+    if (LARGE > sizeof session->owed[leg] - session->owed_bytes[leg]) return;
+    const size_t size = (size_t)relay_ws_build(RELAY_WS_OP_TEXT, payload, n, key, frame, sizeof frame);
+    if (!is_cipher(session, leg)) owe(session, leg, frame, size);
+    else owe(session, leg, cipher, encrypted(session, frame, size, cipher, sizeof cipher));
     expect(&session->legs[leg], RELAY_WS_OP_TEXT, payload, n);
-    owe(session, leg, frame, (size_t)size);
     write_owed(session, leg);
 }
 
@@ -243,11 +246,10 @@ static int pump_once(void) {
     uint64_t token;
     int leg, news;
     const int64_t since_ns = relay_now_ns();
+    leave_error();
     const int has_news = relay_pump_next(pump, 0, &token, &leg, &news) == 1;
-    if (has_news) {
-        MUST(token < SESSIONS);
-        take_cipher(&sessions[token], news);
-    }
+    MUST(!has_news || token < SESSIONS);
+    if (has_news) take_received(&sessions[token], news);
     const size_t passed = account(since_ns);
     if (has_news) take_news(&sessions[token], leg, news);
     return has_news || passed > 0;

@@ -10,9 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../tests/fake_openssl.h"
 #include "way_model.h"
 
-enum { SESSIONS = 2, CIPHER = 0x5A, TURN = 64, LARGE = 1 << 16, MOST_STEPS = 250 };
+enum { SESSIONS = 2, TURN = 64, LARGE = 1 << 16, MOST_STEPS = 250 };
 
 struct session {
     struct model model;
@@ -21,6 +22,11 @@ struct session {
     char owed[2][2 * LARGE];                 /* what Python has to write to a leg before anything else */
     size_t owed_bytes[2];
     int turn_frames[2]; /* that passed in the last step */
+    struct fake_ssl near_tls, far_tls;
+    int says_no_more;          /* the peer, in TLS: it has ended that, or broken it */
+    int is_over, is_mute;      /* Python knows that nothing can be read any more; that nothing can be written */
+    size_t undone, was_behind; /* of what was decrypted: did not pass at this DECRYPT; was left before */
+    size_t asked_bytes;        /* by the peer, of TLS itself */
     relay_way_ends ends;
     relay_way *way;
 };
@@ -66,38 +72,69 @@ static size_t unread(int fd) {
     return (size_t)n;
 }
 
-/* What was sent has come, which takes a moment with TCP. */
-static void arrive(const struct session *session, int leg) {
-    const struct leg *const from = &session->legs[leg];
-    const size_t taken = leg == UPSTREAM && session->ends.has_tls ? from->decrypted : from->at;
-    for (int i = 0; unread(session->near[leg]) != from->sent - taken; i++) {
+/* All that was sent has come, which takes a moment with TCP. */
+static void arrive(const struct session *session, int leg, size_t n) {
+    for (int i = 0; unread(session->near[leg]) != n; i++) {
         MUST(i < 5000);
         poll(NULL, 0, i > 100);
     }
 }
+
+static int is_cipher(const struct session *session, int leg) { return leg == UPSTREAM && session->ends.has_tls; }
 
 /* ---- what the peers do ---- */
 
 static void say(struct session *session, int leg, const char *bytes, size_t n) {
     struct leg *const from = &session->legs[leg];
     if (from->has_ended || n > SAID_BYTES - from->said_bytes) return;
+    if (is_cipher(session, leg) && session->says_no_more) return;
     memcpy(from->said + from->said_bytes, bytes, n);
     from->said_bytes += n;
 }
 
+/* With TLS, what was said becomes records, whatever of them is sent now. */
+static void seal(struct session *session) {
+    struct leg *const from = &session->legs[UPSTREAM];
+    const size_t n = from->said_bytes - from->sealed;
+    ERR_clear_error();
+    if (n) MUST(SSL_write(&session->far_tls, from->said + from->sealed, (int)n) == (int)n);
+    from->sealed = from->said_bytes;
+}
+
+/* A record of TLS itself, or, as kind 0, something that is none. Behind an end or a fault nothing is said. */
+static void say_of_tls(struct session *session, int kind, const char *bytes, size_t n) {
+    const int is_question = kind == FAKE_ASK || kind == FAKE_ASK_LATER;
+    if (!session->ends.has_tls || session->legs[UPSTREAM].has_ended) return;
+    if (!session->says_no_more) seal(session);
+    if (kind) fake_put(&session->far_tls, kind, bytes, n);
+    else BIO_write(&session->far_tls.out, "no record", 9);
+    session->says_no_more |= !is_question;
+}
+
+/* What can be sent to a leg now. */
+static size_t to_send(struct session *session, int leg, const char **bytes) {
+    const struct leg *const from = &session->legs[leg];
+    const struct fake_bio *const records = &session->far_tls.out;
+    if (!is_cipher(session, leg)) return *bytes = from->said + from->sent, from->said_bytes - from->sent;
+    seal(session);
+    *bytes = records->end ? records->bytes + records->at : NULL;
+    return records->end - records->at;
+}
+
 /* At most so much is under way that it fits into the socket, whatever the kernel counts it as. */
 static void send_said(struct session *session, int leg, size_t n) {
-    struct leg *const from = &session->legs[leg];
-    static char cipher[SAID_BYTES];
-    const size_t left = from->said_bytes - from->sent, waiting = unread(session->near[leg]);
-    if (from->has_ended) return;
+    static char gone[LARGE];
+    const size_t waiting = unread(session->near[leg]);
+    const char *bytes;
+    if (session->legs[leg].has_ended) return;
+    const size_t left = to_send(session, leg, &bytes), room = LARGE > waiting ? LARGE - waiting : 0;
     if (n > left) n = left;
-    if (waiting + n > LARGE) n = LARGE > waiting ? LARGE - waiting : 0;
-    const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
-    for (size_t i = 0; i < n; i++) cipher[i] = (char)(from->said[from->sent + i] ^ (is_cipher ? CIPHER : 0));
-    const ssize_t sent = send(session->far[leg], cipher, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent > 0) from->sent += (size_t)sent;
-    arrive(session, leg);
+    if (n > room) n = room;
+    const ssize_t sent = n ? send(session->far[leg], bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+    if (sent <= 0) return;
+    session->legs[leg].sent += (size_t)sent;
+    if (is_cipher(session, leg)) BIO_read(&session->far_tls.out, gone, (int)sent);
+    arrive(session, leg, waiting + (size_t)sent);
 }
 
 static void end_said(struct session *session, int leg) {
@@ -115,15 +152,28 @@ static void hang_up(struct session *session, int leg) {
     session->legs[leg].has_ended = session->is_gone[leg] = 1;
 }
 
+/* Reads what the records say. There is nothing wrong with them, but one may say what is wrong with the peer's own. */
+static size_t unseal(struct session *session, const char *records, size_t n, char *out, size_t room) {
+    size_t have = 0;
+    int got;
+    ERR_clear_error();
+    BIO_write(&session->far_tls.in, records, (int)n);
+    while ((got = SSL_read(&session->far_tls, out + have, (int)(room - have))) > 0) have += (size_t)got;
+    MUST(SSL_get_error(&session->far_tls, got) ==
+         (session->near_tls.has_failed && session->far_tls.has_ended ? FAKE_ERROR_ZERO_RETURN : FAKE_ERROR_WANT_READ));
+    return have;
+}
+
 static size_t listen_to(struct session *session, int leg, size_t most) {
+    static char records[OWED_BYTES];
     struct leg *const to = &session->legs[leg];
-    const int is_cipher = leg == UPSTREAM && session->ends.has_tls;
+    const size_t room = OWED_BYTES - to->heard_bytes;
+    char *const heard = to->heard + to->heard_bytes;
     if (session->is_gone[leg]) return 0;
-    if (most > OWED_BYTES - to->heard_bytes) most = OWED_BYTES - to->heard_bytes;
-    const ssize_t n = recv(session->far[leg], to->heard + to->heard_bytes, most, MSG_DONTWAIT);
+    if (most > room) most = room;
+    const ssize_t n = recv(session->far[leg], is_cipher(session, leg) ? records : heard, most, MSG_DONTWAIT);
     if (n <= 0) return 0;
-    for (ssize_t i = 0; is_cipher && i < n; i++) to->heard[to->heard_bytes + (size_t)i] ^= CIPHER;
-    to->heard_bytes += (size_t)n;
+    to->heard_bytes += is_cipher(session, leg) ? unseal(session, records, (size_t)n, heard, room) : (size_t)n;
     check_heard(to, leg == UPSTREAM);
     return (size_t)n;
 }
