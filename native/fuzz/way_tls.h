@@ -22,6 +22,7 @@ static void read_on(struct session *session) {
     struct fake_ssl *const tls = &session->near_tls;
     const struct leg *const from = &session->legs[UPSTREAM];
     int got;
+    if (session->is_over) ERR_clear_error();
     if (session->is_over) return;
     while ((got = SSL_read(tls, piece, sizeof piece)) > 0)
         MUST(memcmp(piece, from->said + tls->read_bytes - got, (size_t)got) == 0);
@@ -45,7 +46,8 @@ static void take_received(struct session *session, int news) {
     if (news != RELAY_NEWS_DECRYPT) return;
     MUST(session->ends.has_tls && from->state == OPEN);
     MUST(judge(&session->model, UPSTREAM, from->decrypted - from->at) <= PART);
-    if (!session->ends.ssl) {
+    MUST(work->is_plain == (session->ends.ssl != NULL));
+    if (!work->is_plain) {
         MUST(n > 0 && read_bytes == from->decrypted);
         decrypt(session, work->received, n);
         session->undone = session->near_tls.read_bytes - read_bytes;
@@ -107,6 +109,7 @@ static int hear_undone(struct session *session) {
     const int news = hear_plain(session);
     if (session->ends.ssl && !session->was_behind)
         MUST(news == RELAY_NEWS_STUCK || (!is_whole && (n > 0 || session->is_over)));
+    if (session->is_over) session->ends.ssl = NULL; /* C has given it back for good */
     return news;
 }
 
