@@ -44,6 +44,12 @@ static void note(void *ssl, void *slot, void *slots, int index, long number, voi
     newest = ssl;
 }
 
+/* What is loaded before all others comes first, as where Python's calls are bound: somebody may stand between. */
+static void *find(void *library, const char *name) {
+    void *const first = dlsym(RTLD_DEFAULT, name);
+    return first ? first : dlsym(library, name);
+}
+
 static int find_all(void *library, struct functions *found) {
     const struct {
         const char *name;
@@ -61,7 +67,7 @@ static int find_all(void *library, struct functions *found) {
         {"CRYPTO_get_ex_new_index", &found->new_index},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        void *const function = dlsym(library, wanted[i].name);
+        void *const function = find(library, wanted[i].name);
         if (!function) return 0;
         *(void **)wanted[i].pointer = function;
     }

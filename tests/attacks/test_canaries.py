@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from relay.audio import Uplink
+from tests.canaries import built_watch
 from tests.certificates import Certificate
-from tests.processes import relay_process
+from tests.processes import ROOT, relay_process
+from tests.session.road import RATE_HZ, voice
 
 BEGIN = """
 import os, sys
@@ -59,6 +64,29 @@ def test_a_relay_that_lets_a_secret_out_fails_its_test(how: str) -> None:
 def test_a_secret_is_found_before_tls_encrypts_it(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"canary-\S+ in TLS"):
         run_and_ask(LEAKS["in an answer"], Certificate.issue(tmp_path))
+
+
+TALK = """
+import trio
+from tests.session.road import Tls, open_road, voice
+async def talk():
+    async with open_road(tls=Tls()) as road:
+        for index in range(20):
+            await road.browser.send(voice(index))
+            await road.upstream.receive_json()
+    assert road.short["up"] > 10
+trio.run(talk)
+"""
+
+
+def test_what_c_encrypts_is_searched_too(tmp_path: Path) -> None:
+    uplink = Uplink("f32le", RATE_HZ)
+    lengths = [len(uplink.push(voice(index))) for index in range(20)]
+    head = b"\x81\xfe" + lengths[-1].to_bytes(2, "big")  # what a frame begins with: all else is masked
+    report = tmp_path / "report"
+    watch = {b"CANARY_NEVER": head, b"CANARY_REPORT": os.fsencode(report), b"LD_PRELOAD": os.fsencode(built_watch())}
+    subprocess.run([sys.executable, "-c", TALK], env=os.environb | watch, cwd=ROOT, check=True)
+    assert report.read_bytes().count(head + b" in TLS\n") == lengths.count(lengths[-1])
 
 
 def test_a_relay_that_keeps_its_secrets_passes(tmp_path: Path) -> None:
