@@ -44,10 +44,10 @@ static void note(void *ssl, void *slot, void *slots, int index, long number, voi
     newest = ssl;
 }
 
-/* What is loaded before all others comes first, as where Python's calls are bound: somebody may stand between. */
+/* As Python's calls are bound: somebody who was loaded before all others may stand in front of the library. */
 static void *find(void *library, const char *name) {
-    void *const first = dlsym(RTLD_DEFAULT, name);
-    return first ? first : dlsym(library, name);
+    void *const own = dlsym(library, name), *const first = dlsym(RTLD_DEFAULT, name);
+    return own && first ? first : own;
 }
 
 static int find_all(void *library, struct functions *found) {
