@@ -18,6 +18,7 @@ from relay.config import Config
 from relay.core.passing import EventPath, Passed
 from relay.pump import Pump
 from relay.short_way import open_short_way
+from relay.tls_stream import RECORD_BYTES
 from relay.way_stream import TlsWayStream, WayStream
 from tests.peers import PeerEnded, frame, loopback_pair
 from tests.session import road
@@ -175,6 +176,54 @@ async def test_an_answer_in_pieces_arrives_whole(open_road: OpenRoad, size: int)
         assert {len(frame) for frame in road.frames} == {16 + 960 * 4}
         places = [struct.unpack("<BBHIQ", frame[:16])[4] for frame in road.frames]
         assert places == [960 * index for index in range(14)]
+
+
+async def test_many_records_in_one_segment_are_all_taken(open_road: OpenRoad) -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(10):
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+        event = {**delta_event("item_1", 10), "event_id": ""}
+        said = frame(1, json.dumps({**event, "event_id": "e" * (1020 - len(json.dumps(event)))}).encode())
+        assert len(said) * 16 == RECORD_BYTES  # none is in two records, or Python would take the rest
+        await road.upstream.stream.send_all(said * 48)
+        with trio.fail_after(5):  # nothing comes after it that would bring the rest along
+            await road.hear_frames(58)
+    assert road.short["down"] > 50
+
+
+async def test_what_looks_like_a_frame_inside_another_is_none(open_road: OpenRoad) -> None:
+    async with open_road() as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(10):
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+        inner = frame(1, json.dumps(delta_event("item_1", 20)).encode())
+        await road.upstream.stream.send_all(frame(1, inner)[: -len(inner)])
+        await wait_short(road)
+        await road.upstream.stream.send_all(inner)
+        await road.hear("error")
+        assert len(road.frames) == 10
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+async def test_a_browser_that_reads_late_gets_every_frame_whole(open_road: OpenRoad, at_once: int) -> None:
+    async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", lead_ms=10_000)) as road:
+        await road.upstream.send_json(RESPONSE)
+        for index in range(10):
+            await road.answer(1)
+            await road.hear_frames(index + 1)
+        narrow(road.session._browser.socket.stream, road.browser.stream)
+        for _ in range(6):
+            await wait_short(road)
+            for _ in range(42 // at_once):
+                await road.upstream.stream.send_all(frame(1, json.dumps(delta_event("item_1", 20)).encode()) * at_once)
+                await trio.sleep(0.001)
+            await road.hear_frames(len(road.frames) + 42)
+        places = [struct.unpack("<BBHIQ", frame[:16])[4] for frame in road.frames]
+        assert places == [960 * index for index in range(262)]
+        assert {len(frame) for frame in road.frames} == {16 + 960 * 4}
 
 
 async def test_samples_that_are_none_get_their_error_in_the_middle_of_audio(open_road: OpenRoad) -> None:
