@@ -3,8 +3,8 @@
 Theory of operation. The careful way takes a frame through the WebSocket, the language, a queue and another WebSocket,
 in four turns of Trio's loop. native/way.c passes on frames that are exactly what they should be, in one call for both
 sockets, and touches nothing else: all other bytes stay where they are, for the reader (way_stream.py). What passed is
-counted there, and the session takes note of it later, in one piece. With TLS Python has the keys (tls_way.py), and what
-comes from the upstream waits decrypted.
+counted there, and the session takes note of it later, in one piece. With TLS, what came from the upstream for the
+reader waits decrypted (tls_way.py).
 
 Order is kept by one rule: a direction is open only while its reader is parked and nothing of the session is under way
 in it, and whoever changes the session, or decides by its accounts, shuts both first (`shut`, which brings them up to
