@@ -112,7 +112,7 @@ size_t openssl_decrypt(void *ssl, char *bytes, size_t n, size_t room, int *is_al
 }
 
 /* What waits in the buffer is an answer of TLS itself, such as a new key, and may be of any length. Behind an error in the
- * middle nothing can be written any more, but for lack of memory; so the owner, who tries all of it again, is told too. */
+ * middle nothing can be written any more (unless memory was short), so the owner, who tries all of it again, hears of it. */
 size_t openssl_encrypt(void *ssl, char *bytes, size_t n, size_t room) {
     void *const bio = openssl.get_wbio(ssl);
     if (openssl.bio_pending(bio) > 0) return 0;

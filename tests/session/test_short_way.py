@@ -101,10 +101,7 @@ async def test_events_between_deltas_keep_their_place_and_reach_the_browser(open
 
 async def test_nothing_of_an_interrupted_item_is_sent_after_the_flush(open_road: OpenRoad) -> None:
     async with open_road() as road:
-        await road.upstream.send_json(RESPONSE)
-        for index in range(20):
-            await road.answer(1)
-            await road.hear_frames(index + 1)
+        await road.hear_answer(20)
         speech = {"type": "input_audio_buffer.speech_started", "event_id": "s", "audio_start_ms": 0, "item_id": "u"}
         await road.upstream.send_json(speech)
         await road.answer(10)
@@ -164,10 +161,7 @@ async def test_a_stream_in_pieces_gives_the_same(open_road: OpenRoad, size: int)
 @pytest.mark.parametrize("size", [1, 7, 100, 3000])
 async def test_an_answer_in_pieces_arrives_whole(open_road: OpenRoad, size: int) -> None:
     async with open_road() as road:
-        await road.upstream.send_json(RESPONSE)
-        for index in range(10):  # the item has to be announced before its audio takes the short way
-            await road.answer(1)
-            await road.hear_frames(index + 1)
+        await road.hear_answer(10)
         whole = frame(1, json.dumps(delta_event("item_1", 20, response="resp_1")).encode()) * 4
         for start in range(0, len(whole), size):
             await road.upstream.stream.send_all(whole[start : start + size])
@@ -180,10 +174,7 @@ async def test_an_answer_in_pieces_arrives_whole(open_road: OpenRoad, size: int)
 
 async def test_many_records_in_one_segment_are_all_taken(open_road: OpenRoad) -> None:
     async with open_road() as road:
-        await road.upstream.send_json(RESPONSE)
-        for index in range(10):
-            await road.answer(1)
-            await road.hear_frames(index + 1)
+        await road.hear_answer(10)
         event = {**delta_event("item_1", 10), "event_id": ""}
         said = frame(1, json.dumps({**event, "event_id": "e" * (1020 - len(json.dumps(event)))}).encode())
         assert len(said) * 16 == RECORD_BYTES  # none is in two records, or Python would take the rest
@@ -195,10 +186,7 @@ async def test_many_records_in_one_segment_are_all_taken(open_road: OpenRoad) ->
 
 async def test_what_looks_like_a_frame_inside_another_is_none(open_road: OpenRoad) -> None:
     async with open_road() as road:
-        await road.upstream.send_json(RESPONSE)
-        for index in range(10):
-            await road.answer(1)
-            await road.hear_frames(index + 1)
+        await road.hear_answer(10)
         inner = frame(1, json.dumps(delta_event("item_1", 20)).encode())
         await road.upstream.stream.send_all(frame(1, inner)[: -len(inner)])
         await wait_short(road)
@@ -210,10 +198,7 @@ async def test_what_looks_like_a_frame_inside_another_is_none(open_road: OpenRoa
 @pytest.mark.parametrize("at_once", [1, 7])
 async def test_a_browser_that_reads_late_gets_every_frame_whole(open_road: OpenRoad, at_once: int) -> None:
     async with open_road(Config(upstream="ws://127.0.0.1:9/v1/realtime", lead_ms=10_000)) as road:
-        await road.upstream.send_json(RESPONSE)
-        for index in range(10):
-            await road.answer(1)
-            await road.hear_frames(index + 1)
+        await road.hear_answer(10)
         narrow(road.session._browser.socket.stream, road.browser.stream)
         for _ in range(6):
             await wait_short(road)
@@ -289,10 +274,7 @@ async def test_an_upstream_that_vanishes_is_told_at_once(open_road: OpenRoad) ->
 @pytest.mark.parametrize("lent", [True, False])
 async def test_a_fault_of_tls_in_the_middle_of_audio_is_told_at_once(lent: bool) -> None:
     async with road.open_road(tls=road.Tls(lent=lent)) as way:
-        await way.upstream.send_json(RESPONSE)
-        for index in range(10):
-            await way.answer(1)
-            await way.hear_frames(index + 1)
+        await way.hear_answer(10)
         assert isinstance(way.upstream.stream, trio.SSLStream)
         await way.upstream.stream.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
         with trio.fail_after(5):
