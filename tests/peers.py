@@ -209,9 +209,12 @@ class FakeUpstream(Peer):
 
     @classmethod
     async def accept(cls, stream: trio.abc.Stream, *, subprotocol: str | None = None) -> Self:
-        """Read the request, kept in `.request`, and answer 101."""
+        """Read the request, kept in `.request`, and answer 101. Raises PeerRefused if the asker is gone by then."""
         upstream = await cls._asked(stream)
-        await upstream._send_event(AcceptConnection(subprotocol=subprotocol))
+        try:
+            await upstream._send_event(AcceptConnection(subprotocol=subprotocol))
+        except trio.BrokenResourceError:
+            raise PeerRefused(0) from None
         return upstream
 
     @classmethod

@@ -208,7 +208,7 @@ async def open_rig(
 
 
 async def _accept(rig: Rig, stream: trio.abc.Stream) -> None:
-    with suppress(PeerRefused):  # relay may hang up before it has asked
+    with suppress(PeerRefused):  # relay may hang up before it has asked, or has its answer
         await rig.accepted(await FakeUpstream.accept(stream))
 
 
