@@ -5,8 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-# Whatever the calling shell has activated or set must not reach into .venv.
-unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+# Whatever the calling shell has activated or set must not reach into .venv. Without bytecode each of the hundreds of
+# relays that the tests start would compile relay again.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What the installed package is built from; a change of any of these installs again.
