@@ -143,11 +143,11 @@ class Peer:
         return event
 
     async def next_event(self) -> Event:
-        """The next event of any kind. Pings and Close are answered before they are returned."""
+        """The next event of any kind. Pings and Close are answered before they are returned, not after our Close."""
         while True:
             for event in self._connection.events():
-                if isinstance(event, Ping) or (isinstance(event, CloseConnection) and self._answers_close()):
-                    await self._send_event(event.response())
+                if isinstance(event, Ping | CloseConnection):
+                    await self._answer(event)
                 return event
             try:
                 data = await self.stream.receive_some(65536)
@@ -157,8 +157,15 @@ class Peer:
                 raise PeerRefused(0)
             self._connection.receive_data(bytes(data) or None)
 
-    def _answers_close(self) -> bool:
-        return self._connection.state is ConnectionState.REMOTE_CLOSING
+    async def _answer(self, event: Ping | CloseConnection) -> None:
+        if self._has_said_goodbye():
+            return
+        async with self._writing:
+            if not self._has_said_goodbye():  # in another task, which was writing
+                await self.stream.send_all(self._connection.send(event.response()))
+
+    def _has_said_goodbye(self) -> bool:
+        return self._connection.state in (ConnectionState.LOCAL_CLOSING, ConnectionState.CLOSED)
 
     async def _send_event(self, event: Event) -> None:
         async with self._writing:
