@@ -80,7 +80,7 @@ async def test_whatever_the_upstream_does_the_browser_hears_it_and_relay_lives(
 
 
 async def test_a_flood_of_events_is_carried_and_the_answer_still_comes(simulator: RelayProcess) -> None:
-    with relay_process("--upstream", f"{simulator.url}?fault=flood@updated") as relay:
+    with relay_process("--upstream", f"{simulator.url}?fault=flood:3000@updated") as relay:
         async with open_talker(relay.port) as talker:
             with trio.fail_after(30):
                 await ask_aloud(talker)
