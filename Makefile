@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint bench soak soak-brief attack binary clean native-tests pytest gate format
+.PHONY: help serve test lint bench soak soak-brief attack binary clean ready native-tests pytest gate format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,10 @@ help: ## show this list
 serve: $(VENV)/.installed ## install what is needed and serve the page: open the address that it prints
 	@exec $(BIN)/relay serve $(ARGS)
 
-# The gate measures, so it runs alone. The rest runs side by side; what has deadlines of its own goes before what has none.
-test: $(VENV)/.develop $(VENV)/.tools ## everything that must hold: benchmark gate, C tests, lint, pytest, a soak of 2 minutes
+# Tools are installed beside Python packages. The gate measures, so it runs alone. The rest runs side by side; what has
+# deadlines of its own goes before what has none.
+test: ## everything that must hold: benchmark gate, C tests, lint, pytest, a soak of 2 minutes
+	@$(MAKE) --no-print-directory -j2 ready
 	@$(MAKE) --no-print-directory gate
 	@$(MAKE) --no-print-directory -j4 pytest soak-brief lint native-tests
 
@@ -70,6 +72,9 @@ clean: ## remove what was built; .venv stays (rm -rf .venv removes it)
 	@rm -f $(VENV)/.installed $(VENV)/.develop $(VENV)/.tools
 	@find relay tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 	@! test -f native/Makefile || $(MAKE) --no-print-directory -C native clean
+
+ready: $(VENV)/.develop $(VENV)/.tools
+	@:
 
 native-tests: $(VENV)/.tools
 	@nice $(MAKE) --no-print-directory -C native test
