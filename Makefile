@@ -104,9 +104,12 @@ $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --quiet --editable .
 	@touch $@
 
+# pip would compile all of scipy and matplotlib. What each process of the tests imports is compiled here, for those who
+# then run pytest without bytecode; the rest when it is used.
 $(VENV)/.develop: $(BIN)/python $(SOURCES)
 	@echo "Installing relay with what its tests need ..."
-	@$(BIN)/python -m pip install --quiet --quiet --editable '.[test,lint,bench]'
+	@$(BIN)/python -m pip install --quiet --quiet --no-compile --editable '.[test,lint,bench]'
+	@$(BIN)/python -c 'import relay.server, relay.simulator, hypothesis, playwright.sync_api, pytest'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.tools: tools.sh | $(BIN)/python
