@@ -6,6 +6,7 @@ refused a stream that ends inside a head, the other is given the rest of that he
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tracemalloc
 from typing import Protocol
@@ -29,6 +30,7 @@ lengths = st.none() | st.none() | st.sampled_from([0, 125, 126, 127, 300, 301, 6
 closes = st.builds(close_payload, st.integers(0, 5000), st.binary(max_size=20) | st.text(max_size=20).map(str.encode))
 
 
+@functools.cache
 def fair(role: Role) -> st.SearchStrategy[bytes]:
     """Frames that a peer may send, in any order."""
     mask = st.just(b"\x37\xfa\x21\x3d") if role == "server" else st.none()
@@ -51,6 +53,7 @@ foul = st.builds(
 )
 
 
+@functools.cache  # a strategy that is made anew for each example is looked through for each again
 def streams(role: Role) -> st.SearchStrategy[bytes]:
     """Anything, and much that is nearly right."""
     good = st.lists(fair(role), max_size=10).map(b"".join)
