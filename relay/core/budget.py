@@ -1,9 +1,9 @@
 """How much one session may use: time, audio, tokens and money. Pure in `now_s`.
 
 Theory of operation. There are two kinds of limits. An *amount* grows when something is counted, and is looked at then.
-A *span* runs by itself; it knows the two moments at which it has something to say, and `next_s` names the earliest of
-all, so that whoever keeps the time can sleep until then. Each limit warns once at 80 %, and at 100 % `check` raises its
-own leaf of LimitReached.
+A *span* runs by itself; it knows the two moments at which it has something to say, and `next_s` is the earliest of all,
+so that whoever keeps the time can sleep until then; it is asked more often than it changes, so it is kept. Each limit
+warns once at 80 %, and at 100 % `check` raises its own leaf of LimitReached.
 
 The idle span begins anew whenever somebody speaks, and stands still while the person does. An answer counts for as long
 as it takes to play, because the upstream generates faster than anybody can listen. That a microphone is open does not
@@ -125,8 +125,11 @@ class Budget:
         self._session = _Span("time_limit_near", "This session ends in {seconds} s.", TimeLimit)
         self._idle = _Span("idle_limit_near", "Nobody speaks: this session ends in {seconds} s.", IdleLimit)
         self._expiry = _Span("session_expiring", "The voice service ends this session in {seconds} s.", UpstreamExpired)
+        self._spans = (self._session, self._idle, self._expiry)
+        self.next_s = math.inf
+        """The next moment at which `check` has something to say although nothing was counted; may be infinite."""
         if limits.session_s:
-            self._session.run(now_s + WARN_AT * limits.session_s, now_s + limits.session_s)
+            self._run(self._session, now_s + WARN_AT * limits.session_s, now_s + limits.session_s)
         self._quiet_from(now_s)
 
     @property
@@ -139,25 +142,21 @@ class Budget:
         """Audio that the upstream generated."""
         return self._audio_out.used
 
-    @property
-    def next_s(self) -> float:
-        """The next moment at which `check` has something to say although nothing was counted; may be infinite."""
-        return min(self._session.next_s, self._idle.next_s, self._expiry.next_s)
-
     def check(self, now_s: float) -> list[dict[str, Any]]:
         """Return the warnings that are due. Raises the limit that is reached."""
         if self._price_missing:
             raise MoneyLimit(PRICE_MISSING, detail="price unknown")
         due = [amount.check() for amount in self._amounts]
         if now_s >= self.next_s:
-            due += [span.check(now_s) for span in (self._session, self._idle, self._expiry)]
+            due += [span.check(now_s) for span in self._spans]
+            self._set_next()
         return [warning for warning in due if warning]
 
     def expires(self, expires_s: float, now_s: float) -> None:
         """The upstream says when it ends the session. What has passed already was said by a wrong clock: ignored."""
         end_s = expires_s - EXPIRY_MARGIN_S
         if end_s > now_s and end_s != self._expiry.end_s:
-            self._expiry.run(expires_s - EXPIRY_WARNING_S, end_s)
+            self._run(self._expiry, expires_s - EXPIRY_WARNING_S, end_s)
 
     def sent_audio(self, seconds: float) -> None:
         """Audio of the person went to the upstream."""
@@ -202,7 +201,14 @@ class Budget:
         if not idle_s:
             return
         since_s = math.inf if self._speaking else max(now_s, self._audible_until_s)
-        self._idle.run(since_s + WARN_AT * idle_s, since_s + idle_s)
+        self._run(self._idle, since_s + WARN_AT * idle_s, since_s + idle_s)
+
+    def _run(self, span: _Span, warn_s: float, end_s: float) -> None:
+        span.run(warn_s, end_s)
+        self._set_next()
+
+    def _set_next(self) -> None:
+        self.next_s = min(span.next_s for span in self._spans)
 
 
 def _warning(code: str, message: str, **values: float) -> dict[str, Any]:
