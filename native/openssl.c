@@ -93,11 +93,11 @@ void *relay_openssl_newest(void) {
 
 /* One read gives the rest of one record at most: if it gives less than there is room for, that record is done. The buffer
  * takes all or, without memory, nothing: what is lost then breaks the connection at its next record. */
-size_t openssl_decrypt(void *ssl, char *bytes, size_t n, size_t room, int *is_all) {
+size_t openssl_decrypt(void *ssl, char *bytes, size_t n, size_t room, size_t *records, int *is_all) {
     void *const bio = openssl.get_rbio(ssl);
     size_t plain = 0;
     openssl.clear_errors();
-    *is_all = 0;
+    *records = 0, *is_all = 0;
     if (openssl.bio_write(bio, bytes, (int)n) != (int)n) return 0;
     while (plain < room && !*is_all) {
         const int got = openssl.read(ssl, bytes + plain, (int)(room - plain));
@@ -106,6 +106,7 @@ size_t openssl_decrypt(void *ssl, char *bytes, size_t n, size_t room, int *is_al
             break;
         }
         plain += (size_t)got;
+        ++*records;
         *is_all = plain < room && openssl.bio_pending(bio) == 0;
     }
     return plain;

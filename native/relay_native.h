@@ -253,6 +253,28 @@ int relay_openssl_load(const char *path);
 /* The connection (SSL *) that OpenSSL made last in this thread, once; NULL if it made none since it was last asked for. */
 void *relay_openssl_newest(void);
 
+/* ---- records ----
+ *
+ * TLS lets a peer do much work for few bytes: records that say nothing, such as new keys. They are counted by their heads in
+ * what is read from a socket, and by what was decrypted of them. Zeros are the start of a connection.
+ */
+typedef struct {
+    uint32_t to_next_head; /* bytes from what was read last to where the next record begins */
+    uint32_t empty;        /* records that have said nothing so far; one that says something makes up for one */
+    uint32_t split_bytes;  /* of `split`: a part of a head */
+    char split[5];
+} relay_tls_records;
+
+#define RELAY_TLS_PIECE_BYTES 4096 /* to be read at a time: 20 ms of a microphone; as new keys it is 15 ms of work */
+#define RELAY_TLS_MOST_AT_ONCE 8   /* records in a piece that may be decrypted out of turn: new keys would be 150 */
+#define RELAY_TLS_MOST_EMPTY 64    /* of a connection; libraries change keys after 24 million records, if at all */
+
+/* The next `n` bytes were read. Returns how many records end in them, and counts these as empty, for the time being. */
+size_t relay_tls_records_read(relay_tls_records *records, const char *bytes, size_t n);
+
+/* So many records were decrypted in which something was. */
+void relay_tls_records_said(relay_tls_records *records, size_t count);
+
 /* ---- the short way ----
  *
  * For a session on TCP: a frame of audio goes from one socket to the other inside one call. In relay.v1 it is converted,
@@ -278,18 +300,20 @@ typedef struct relay_way relay_way;
 #define RELAY_NEWS_CAREFUL 1 /* in this leg's socket is something for Python, or its end; the direction is shut */
 #define RELAY_NEWS_STUCK 2   /* a frame went only in part: relay_way_rest() has what is left; both are shut. With an `ssl`,
                                 the last of it may wait in the connection's buffer, in front of what is written next */
-#define RELAY_NEWS_DECRYPT 3 /* TLS: something has come from the upstream, for relay_way_hear() */
-#define RELAY_NEWS_ENCRYPT 4 /* TLS: there is a frame for the upstream, for relay_way_send() */
+#define RELAY_NEWS_DECRYPT 3 /* TLS: something has come from this leg, for relay_way_hear() */
+#define RELAY_NEWS_ENCRYPT 4 /* TLS: there is a frame from this leg for the other, for relay_way_send() */
 
 #define RELAY_WAY_ID_CHARS 128     /* the longest id of an item or a response that is compared */
 #define RELAY_WAY_REST_BYTES 49152 /* the longest rest, and so the longest frame; a second of audio is 64,000 in JSON */
-#define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 1024) /* the longest frame up, which TLS makes longer */
+#define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 1024) /* the longest frame, which TLS makes longer */
 
 typedef struct {
     uint64_t token; /* the caller's name for the way, told with its news */
-    int fds[2];     /* by leg */
-    int has_tls;    /* the upstream's socket */
-    void *ssl;      /* ... and its connection (relay_openssl_newest()), or NULL: its bytes go through Python */
+    int fds[2];     /* by leg, as the next three */
+    int has_tls[2];
+    void *ssl[2];   /* the connection (relay_openssl_newest()), or NULL: its bytes go through Python */
+    relay_tls_records *records[2]; /* with TLS: count them, and leave too many at once, and too many empty ones, for Python,
+                                      in the socket; NULL: this peer is trusted. The caller's, who counts there too */
     int is_json;    /* OpenAI's, and little of what follows; what is kept secret has a character that no base64 or word has */
     relay_uplink *uplink;
     relay_downlink *downlink;
@@ -362,8 +386,8 @@ void relay_way_free(relay_way *way);
 /* Watch a leg without opening it: whatever comes from it is news (CAREFUL), once. Returns RELAY_NEWS_*. */
 int relay_way_watch(relay_way *way, int leg);
 
-/* Open a direction, and serve what is there already; with TLS, what is in the upstream's socket comes by the pump, behind
- * what Python has left, be it nothing: all of it comes at DECRYPT until relay_way_hear() was told. Return RELAY_NEWS_*. */
+/* Open a direction, and serve what is there already; with TLS, what is in the leg's socket comes by the pump, behind what
+ * Python has left, be it nothing: all of it comes at DECRYPT until relay_way_hear() was told. Return RELAY_NEWS_*. */
 int relay_way_open_up(relay_way *way);
 int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns);
 
@@ -380,13 +404,14 @@ ptrdiff_t relay_way_rest(relay_way *way, int leg, char *out, size_t room);
 ptrdiff_t relay_way_frame_bytes(const char *bytes, size_t n);
 ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg);
 
-/* With TLS. At DECRYPT, `received` was taken from the upstream's socket, and decrypted as far as C could (`is_plain`). What it
- * says, behind what was left before, goes to relay_way_hear(), which returns how much of it took the short way, and
- * writes nothing there; *news is NONE, CAREFUL or STUCK, and NONE while the direction is shut. At ENCRYPT, what became of
- * `frame` goes to relay_way_send(), which writes it and goes on with the browser's leg: it returns that leg's news, or
+/* With TLS, of the leg that the news are about. At DECRYPT, `received` was taken from its socket, and decrypted as far as C
+ * could (`is_plain`). What it says, behind what was left before, goes to relay_way_hear(), which returns how much of it took
+ * the short way, and has unmasked that much; what did not is as it was. *news is NONE, CAREFUL, STUCK or ENCRYPT, behind
+ * which relay_way_hear() goes on, and NONE while the direction is shut. At ENCRYPT, what became of `frame` goes to
+ * relay_way_send(), which writes it to the other leg's socket and goes on with this leg: it returns what is news then, or
  * RELAY_E_ROOM, and has done nothing, for more than RELAY_WAY_REST_BYTES. With an `ssl` neither is said of a frame that is
  * whole and as it should be. */
-size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news);
-int relay_way_send(relay_way *way, const char *bytes, size_t n);
+size_t relay_way_hear(relay_way *way, int leg, char *plain, size_t n, int *news);
+int relay_way_send(relay_way *way, int leg, const char *bytes, size_t n);
 
 #endif

@@ -3,9 +3,8 @@
  * Nothing is taken out of a socket before it is known to be a whole frame that may go this way: the bytes are looked at
  * where they lie in the kernel (MSG_PEEK), and what was passed on is then dropped there (MSG_TRUNC). So whatever is no
  * audio, or not whole, or not as it should be is still there for Python, in its place in the stream, and a way can be
- * shut between any two frames without losing a byte. With TLS that holds of the browser's socket alone: what comes from the
- * upstream is taken and decrypted, here (openssl.c) or in Python, and what did not pass is Python's. While Python has a part
- * of a frame, all goes there, behind it.
+ * shut between any two frames without losing a byte. With TLS what comes is taken and decrypted, here (openssl.c) or in
+ * Python, and what did not pass is Python's. While Python has a part of a frame, all goes there, behind it.
  *
  * What the other socket does not take at once is kept as the rest; both directions shut, and Python writes it, with a
  * deadline. With a rest nothing opens, so there is at most one.
@@ -105,35 +104,54 @@ static int serve_open(relay_way *way, int leg) {
 
 /* Decrypts what was received. Python is given what does not go the short way, behind what it has already; and the
  * connection for good when something is wrong, so that whatever OpenSSL says of it is said there. */
-static int decrypt(relay_way *way) {
+static int decrypt(relay_way *way, int leg) {
     relay_tls_work *const work = &way->pump->work;
-    int is_all;
-    const size_t n = openssl_decrypt(way->ends.ssl, way->pump->in, work->received_bytes, PUMP_READ_BYTES, &is_all);
-    size_t passed = 0, frames = n;
-    if (!way->is_behind) take_frames(way, RELAY_WAY_UPSTREAM, way->pump->in, n, &passed, &frames);
+    relay_tls_records *const records = way->ends.records[leg];
+    size_t said, passed = 0;
+    int is_all, outcome = FRAME_PASSED;
+    const size_t n = openssl_decrypt(way->ends.ssl[leg], way->pump->in, work->received_bytes, PUMP_READ_BYTES, &said, &is_all);
+    size_t frames = n;
+    if (records) relay_tls_records_said(records, said);
+    if (!way->legs[leg].is_behind) outcome = take_frames(way, leg, way->pump->in, n, &passed, &frames);
     work->received = way->pump->in + passed, work->received_bytes = n - passed, work->is_plain = 1;
-    if (!is_all) way->ends.ssl = NULL;
-    return is_all && passed == n && !way->rest_bytes ? RELAY_NEWS_NONE : RELAY_NEWS_DECRYPT;
+    if (!is_all) way->ends.ssl[leg] = NULL;
+    const int is_undone = !is_all || passed < n;
+    if (outcome != FRAME_TO_ENCRYPT) return is_undone || way->rest_bytes ? RELAY_NEWS_DECRYPT : RELAY_NEWS_NONE;
+    way->is_undone = is_undone;
+    return RELAY_NEWS_ENCRYPT;
 }
 
-/* Takes what has to be decrypted. What is behind a full read has its turn after the others', and so has the end, which is
- * announced once, with what came before it. */
-static int receive(relay_way *way) {
-    struct way_leg *const leg = &way->legs[RELAY_WAY_UPSTREAM];
-    const ssize_t n = recv(leg->fd, way->pump->in, TLS_READ_BYTES, MSG_DONTWAIT);
+/* Takes what comes next out of the socket. A piece with too many records stays there: it is Python's, as the end is. Returns
+ * what recv(2) does. */
+static ssize_t take_piece(relay_way *way, int leg) {
+    const int fd = way->legs[leg].fd;
+    char *const in = way->pump->in;
+    relay_tls_records *const records = way->ends.records[leg];
+    if (!records) return recv(fd, in, TLS_READ_BYTES, MSG_DONTWAIT);
+    const ssize_t n = recv(fd, in, RELAY_TLS_PIECE_BYTES, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0) return n;
+    relay_tls_records after = *records;
+    if (relay_tls_records_read(&after, in, (size_t)n) > RELAY_TLS_MOST_AT_ONCE || after.empty > RELAY_TLS_MOST_EMPTY) return 0;
+    *records = after;
+    return recv(fd, in, (size_t)n, MSG_TRUNC | MSG_DONTWAIT);
+}
+
+/* What is behind a full read has its turn after the others', and so has the end, which is announced once, with what came
+ * before it. */
+static int receive(relay_way *way, int leg) {
+    const ssize_t full = way->ends.records[leg] ? RELAY_TLS_PIECE_BYTES : TLS_READ_BYTES, n = take_piece(way, leg);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return RELAY_NEWS_NONE;
-    if (n <= 0) return careful(way, RELAY_WAY_UPSTREAM);
-    if (n == TLS_READ_BYTES || leg->has_ended) pump_again(way, RELAY_WAY_UPSTREAM);
+    if (n <= 0) return careful(way, leg);
+    if (n == full || way->legs[leg].has_ended) pump_again(way, leg);
     relay_tls_work *const work = &way->pump->work;
     work->received = way->pump->in, work->received_bytes = (size_t)n, work->is_plain = 0;
-    return way->ends.ssl ? decrypt(way) : RELAY_NEWS_DECRYPT;
+    return way->ends.ssl[leg] ? decrypt(way, leg) : RELAY_NEWS_DECRYPT;
 }
 
 static int serve(relay_way *way, int leg) {
     switch (way->legs[leg].state) {
         case WAY_WATCHED: return has_bytes(way->legs[leg].fd) ? careful(way, leg) : RELAY_NEWS_NONE;
-        case WAY_OPEN:
-            return leg == RELAY_WAY_UPSTREAM && way->ends.has_tls ? receive(way) : serve_open(way, leg);
+        case WAY_OPEN: return way->ends.has_tls[leg] ? receive(way, leg) : serve_open(way, leg);
         default: return RELAY_NEWS_NONE;
     }
 }
@@ -154,19 +172,21 @@ int relay_way_watch(relay_way *way, int leg) {
     return way_turn(way, leg);
 }
 
-int relay_way_open_up(relay_way *way) {
-    set_state(way, RELAY_WAY_BROWSER, WAY_OPEN);
-    return way_turn(way, RELAY_WAY_BROWSER);
+/* With TLS what is in the socket comes behind what Python has left, which may shut it again. */
+static int open_leg(relay_way *way, int leg) {
+    set_state(way, leg, WAY_OPEN);
+    if (!way->ends.has_tls[leg]) return way_turn(way, leg);
+    way->legs[leg].is_behind = 1; /* until Python says what it has left */
+    pump_again(way, leg);
+    return RELAY_NEWS_NONE;
 }
+
+int relay_way_open_up(relay_way *way) { return open_leg(way, RELAY_WAY_BROWSER); }
 
 int relay_way_open_down(relay_way *way, const relay_way_item *item, int64_t heard_in_ns) {
     way->item = *item;
     way->heard_at_ns = relay_now_ns() + heard_in_ns;
-    set_state(way, RELAY_WAY_UPSTREAM, WAY_OPEN);
-    if (!way->ends.has_tls) return way_turn(way, RELAY_WAY_UPSTREAM);
-    way->is_behind = 1; /* until Python says what it has left */
-    pump_again(way, RELAY_WAY_UPSTREAM); /* behind what Python has left, which may shut it again */
-    return RELAY_NEWS_NONE;
+    return open_leg(way, RELAY_WAY_UPSTREAM);
 }
 
 void relay_way_shut(relay_way *way, relay_way_counts *counts) {
@@ -215,20 +235,25 @@ ptrdiff_t relay_way_next_bytes(const relay_way *way, int leg) {
 
 /* ---- TLS ---- */
 
-size_t relay_way_hear(relay_way *way, char *plain, size_t n, int *news) {
+size_t relay_way_hear(relay_way *way, int leg, char *plain, size_t n, int *news) {
     size_t passed = 0, frames = n;
     int outcome = FRAME_STUCK;
     *news = RELAY_NEWS_NONE;
-    if (way->legs[RELAY_WAY_UPSTREAM].state != WAY_OPEN) return 0;
-    if (!way->rest_bytes) outcome = take_frames(way, RELAY_WAY_UPSTREAM, plain, n, &passed, &frames);
-    way->is_behind = passed < n;
-    if (outcome == FRAME_NOT_MINE) *news = careful(way, RELAY_WAY_UPSTREAM);
+    if (way->legs[leg].state != WAY_OPEN) return 0;
+    if (!way->rest_bytes) outcome = take_frames(way, leg, plain, n, &passed, &frames);
+    way->legs[leg].is_behind = passed < n;
+    if (outcome == FRAME_NOT_MINE) *news = careful(way, leg);
     if (outcome == FRAME_STUCK) *news = stuck(way);
+    if (outcome == FRAME_TO_ENCRYPT) *news = RELAY_NEWS_ENCRYPT;
     return passed;
 }
 
-int relay_way_send(relay_way *way, const char *bytes, size_t n) {
+/* What was received behind the frame comes next, and with it that the socket is stuck. */
+int relay_way_send(relay_way *way, int leg, const char *bytes, size_t n) {
     if (n > sizeof way->pump->rest) return RELAY_E_ROOM;
-    if (way_put(way, RELAY_WAY_UPSTREAM, bytes, n) == FRAME_STUCK) return stuck(way);
-    return way->is_done ? RELAY_NEWS_NONE : serve(way, RELAY_WAY_BROWSER);
+    const int is_stuck = way_put(way, !leg, bytes, n) == FRAME_STUCK, is_undone = way->is_undone;
+    way->is_undone = 0;
+    if (is_undone) return RELAY_NEWS_DECRYPT;
+    if (is_stuck) return stuck(way);
+    return way->ends.has_tls[leg] || way->is_done ? RELAY_NEWS_NONE : serve(way, leg);
 }

@@ -16,6 +16,7 @@ struct way_leg {
     int fd, state;
     int has_ended;  /* nothing comes any more, but what has come may still be in the socket */
     int part;       /* of a frame lies in the socket: 1 since the last count, 2 since before, 0 not */
+    int is_behind;  /* TLS: Python has something that comes before what is received next */
     size_t backlog; /* bytes that have passed since the socket was last empty */
 };
 
@@ -26,8 +27,8 @@ struct relay_way {
     relay_way_item item;
     relay_way_counts counts;
     size_t frames_left;  /* of this turn */
-    int is_behind;       /* TLS: Python has something that comes before what is received next */
     int is_done;         /* the last look at a socket left nothing in it */
+    int is_undone;       /* TLS: behind the frame that Python encrypts there is more that was received */
     int64_t heard_at_ns; /* when the browser will have played all, by relay_now_ns() */
     size_t rest_bytes;   /* of the pump's `rest`, which is for the socket of rest_leg */
     int rest_leg;
@@ -51,13 +52,13 @@ struct way_frame {
     char *at, *payload;
     size_t bytes, payload_bytes; /* of the whole frame, and of its payload */
     uint8_t first;               /* byte of the head */
-    int is_masked;
+    int is_masked, is_unmasked;  /* it came masked; it no longer is, where it lies */
 };
 
 /* Reads the head of the frame that begins at `at`: FRAME_PASSED if it is all there. */
 int way_read_head(char *at, size_t n, struct way_frame *frame);
 
-/* Passes on the frame that begins at `at`, if it may; it is unmasked where it lies. */
+/* Passes on the frame that begins at `at`, if it may; then it is unmasked where it lies. */
 int way_take_frame(relay_way *way, int leg, char *at, size_t n, struct way_frame *frame);
 
 /* Sends; what the socket does not take now is the rest. A broken socket takes nothing either: whoever writes the rest

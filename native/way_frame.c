@@ -20,7 +20,7 @@ int way_read_head(char *at, size_t n, struct way_frame *frame) {
     if (n < 2) return FRAME_NOT_WHOLE;
     const size_t length_bytes = ws_length_bytes(bytes[1] & WS_LENGTH);
     if (length_bytes == 8) return FRAME_NOT_MINE; /* longer than any frame of audio here */
-    frame->first = bytes[0];
+    frame->first = bytes[0], frame->is_unmasked = 0;
     frame->is_masked = (bytes[1] & WS_MASKED) != 0;
     const size_t head = 2 + length_bytes + (frame->is_masked ? 4 : 0);
     if (n < head) return FRAME_NOT_WHOLE;
@@ -31,9 +31,11 @@ int way_read_head(char *at, size_t n, struct way_frame *frame) {
     return FRAME_PASSED;
 }
 
+/* The other way round it is the same. */
 static void unmask(struct way_frame *frame) {
     const uint32_t key = ws_key(frame->payload - 4, 0);
     relay_kernels()->mask(frame->payload, frame->payload, frame->payload_bytes, key);
+    frame->is_unmasked = !frame->is_unmasked;
 }
 
 int way_put(relay_way *way, int leg, const char *bytes, size_t n) {
@@ -48,22 +50,27 @@ int way_put(relay_way *way, int leg, const char *bytes, size_t n) {
 /* As a rule the socket gets it in one piece: three records at most, with less than 300 bytes around each. But OpenSSL may
  * have been told to fill its records up (RecordPadding), or have something of its own to say before (a new key). If the
  * socket takes no more, what is behind that piece stays in the connection, and Python finds it when it writes the rest. */
-static int encrypt_up(relay_way *way, size_t n) {
+static int encrypt(relay_way *way, int leg, size_t n) {
     relay_pump *const pump = way->pump;
-    size_t made = openssl_encrypt(way->ends.ssl, pump->out, n, sizeof pump->out);
+    void *const ssl = way->ends.ssl[leg];
+    size_t made = openssl_encrypt(ssl, pump->out, n, sizeof pump->out);
     if (!made) return FRAME_TO_ENCRYPT;
     do
-        if (way_put(way, RELAY_WAY_UPSTREAM, pump->out, made) == FRAME_STUCK) return FRAME_STUCK;
-    while ((made = openssl_more(way->ends.ssl, pump->out, sizeof pump->out)));
+        if (way_put(way, leg, pump->out, made) == FRAME_STUCK) return FRAME_STUCK;
+    while ((made = openssl_more(ssl, pump->out, sizeof pump->out)));
     return FRAME_PASSED;
 }
 
-/* A frame for the upstream, in pump->out. */
+/* A frame for the leg, in pump->out. */
+static int send_frame(relay_way *way, int leg, size_t n) {
+    way->pump->work.frame_bytes = n;
+    if (way->ends.ssl[leg]) return encrypt(way, leg, n);
+    return way->ends.has_tls[leg] ? FRAME_TO_ENCRYPT : way_put(way, leg, way->pump->out, n);
+}
+
 static int send_up(relay_way *way, size_t n) {
     way->counts.up_events++;
-    way->pump->work.frame_bytes = n;
-    if (way->ends.ssl) return encrypt_up(way, n);
-    return way->ends.has_tls ? FRAME_TO_ENCRYPT : way_put(way, RELAY_WAY_UPSTREAM, way->pump->out, n);
+    return send_frame(way, RELAY_WAY_UPSTREAM, n);
 }
 
 /* Up: samples become an append event in a masked frame. */
@@ -161,7 +168,7 @@ static int take_delta(relay_way *way, struct way_frame *frame) {
     if (found.delta_chars < 4 || pcm_samples(delta, found.delta_chars) > way->ends.longest_delta_samples)
         return FRAME_NOT_MINE;
     const ptrdiff_t room = relay_downlink_frame_room(way->ends.downlink, found.delta_chars);
-    if (room < 0 || room > RELAY_WAY_REST_BYTES) return FRAME_NOT_MINE; /* the frame is shorter than what making it takes */
+    if (room < 0 || room > RELAY_WAY_FRAME_BYTES) return FRAME_NOT_MINE; /* the frame is shorter than what making it takes */
     const ptrdiff_t n = relay_downlink_frame(way->ends.downlink, delta, found.delta_chars, way->item.number,
                                              way->item.sent_samples, pump->out, sizeof pump->out);
     if (n < 0) return FRAME_NOT_MINE;
@@ -171,7 +178,7 @@ static int take_delta(relay_way *way, struct way_frame *frame) {
     struct way_frame made = {0};
     way_read_head(pump->out, (size_t)n, &made);
     sent(way, (made.payload_bytes - RELAY_AUDIO_HEAD_BYTES) / way->ends.sample_bytes, now_ns);
-    return way_put(way, RELAY_WAY_BROWSER, pump->out, (size_t)n);
+    return send_frame(way, RELAY_WAY_BROWSER, (size_t)n);
 }
 
 /* Down, in OpenAI's JSON: a delta of that item goes on as it came. It consists of letters, digits, `_` and base64, so none
@@ -181,16 +188,26 @@ static int take_event(relay_way *way, const struct way_frame *frame) {
     if (relay_delta_find(frame->payload, frame->payload_bytes, &found) || !is_item(&way->item, frame->payload, &found))
         return FRAME_NOT_MINE;
     const ptrdiff_t pcm_bytes = relay_base64_check(frame->payload + found.delta, found.delta_chars);
-    if (!found.has_words || pcm_bytes <= 0 || pcm_bytes % 2 || frame->bytes > RELAY_WAY_REST_BYTES) return FRAME_NOT_MINE;
+    if (!found.has_words || pcm_bytes <= 0 || pcm_bytes % 2 || frame->bytes > RELAY_WAY_FRAME_BYTES) return FRAME_NOT_MINE;
     way->counts.down_events++;
     way->counts.down_samples += (size_t)pcm_bytes / 2;
-    return way_put(way, RELAY_WAY_BROWSER, frame->at, frame->bytes);
+    if (!way->ends.has_tls[RELAY_WAY_BROWSER]) return way_put(way, RELAY_WAY_BROWSER, frame->at, frame->bytes);
+    memcpy(way->pump->out, frame->at, frame->bytes);
+    return send_frame(way, RELAY_WAY_BROWSER, frame->bytes);
 }
 
 /* Whether the careful way would take it too, and has been told of enough of what passed before: limits are kept there. */
 static int may_pass(const relay_way *way, int leg, const struct way_frame *frame) {
     if (leg == RELAY_WAY_UPSTREAM) return way->counts.down_samples < way->ends.uncounted_down_samples;
     return frame->payload_bytes <= way->ends.longest_up_bytes && way->counts.up_bytes < way->ends.uncounted_up_bytes;
+}
+
+/* A frame that is whole, and of a kind that may pass. */
+static int take_whole(relay_way *way, int is_up, struct way_frame *frame) {
+    const int is_binary = frame->first == FINAL_BINARY;
+    if (way->ends.is_json) return is_binary ? FRAME_NOT_MINE : is_up ? take_append(way, frame) : take_event(way, frame);
+    if (!is_up) return take_delta(way, frame);
+    return is_binary ? take_samples(way, frame) : take_report(way, frame);
 }
 
 int way_take_frame(relay_way *way, int leg, char *at, size_t n, struct way_frame *frame) {
@@ -201,7 +218,7 @@ int way_take_frame(relay_way *way, int leg, char *at, size_t n, struct way_frame
     if (frame->is_masked != is_up || !(is_text || (is_up && is_binary))) return FRAME_NOT_MINE;
     if (!may_pass(way, leg, frame)) return FRAME_NOT_MINE;
     if (n < frame->bytes) return frame->bytes <= PUMP_READ_BYTES / 2 ? FRAME_NOT_WHOLE : FRAME_NOT_MINE;
-    if (way->ends.is_json) return is_binary ? FRAME_NOT_MINE : is_up ? take_append(way, frame) : take_event(way, frame);
-    if (!is_up) return take_delta(way, frame);
-    return is_binary ? take_samples(way, frame) : take_report(way, frame);
+    const int outcome = take_whole(way, is_up, frame);
+    if (outcome == FRAME_NOT_MINE && frame->is_unmasked) unmask(frame);
+    return outcome;
 }

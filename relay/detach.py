@@ -20,10 +20,9 @@ send ends with the process (a peer that does not read would keep that from endin
 nothing is lost: if the client leaves, the session finds a broken stream, and if the process ends, there is no session,
 and the connection gives back what it kept.
 
-`hold` cancels a read that waits. On TCP that loses nothing. Over TLS neither: a read waits in one place only, for bytes
-from the socket, and what was decrypted or half received stays in the TLS object. (A peer that changes keys at that very
-moment may lose its connection by it: the answer to that is written by the read.) The read is out of the way before the
-session's first: the task that waited in it has ended by then.
+`hold` cancels a read that waits. On TCP that loses nothing. Over TLS neither: a read waits for bytes from the socket,
+or for its turn with them, which is not cancelled (secure_stream.py); what was decrypted or half received stays in the
+TLS object. The read is out of the way before the session's first: the task that waited in it has ended by then.
 """
 
 from __future__ import annotations

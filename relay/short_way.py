@@ -3,8 +3,8 @@
 Theory of operation. The careful way takes a frame through the WebSocket, the language, a queue and another WebSocket,
 in four turns of Trio's loop. native/way.c passes on frames that are exactly what they should be, in one call for both
 sockets, and touches nothing else: all other bytes stay where they are, for the reader (way_stream.py). What passed is
-counted there, and the session takes note of it later, in one piece. With TLS, what came from the upstream for the
-reader waits decrypted (tls_way.py).
+counted there, and the session takes note of it later, in one piece. With TLS, what came for the reader waits decrypted
+(tls_way.py).
 
 Order is kept by one rule: a direction is open only while its reader is parked and nothing of the session is under way
 in it, and whoever changes the session, or decides by its accounts, shuts both first (`shut`, which brings them up to
@@ -14,6 +14,8 @@ never opens is a session that is carried carefully, as one is whose audio somebo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from relay import wire
@@ -95,8 +97,7 @@ class ShortWay:
         if not self._handle:
             pump.leave(self._name)
             raise NoWay("no memory, or a socket that cannot be waited for")
-        upstream = streams[UPSTREAM]
-        self._tls = TlsWork(pump.handle, self._handle, upstream) if isinstance(upstream, TlsWayStream) else None
+        self._tls = TlsWork(pump.handle, self._handle, streams)
 
     def rest(self) -> None:
         """Nothing more is to be done for the moment: open what may be open."""
@@ -106,16 +107,16 @@ class ShortWay:
         if upstream.is_parked and not self._is_open[UPSTREAM]:
             item = self._owner.spoken()
             if item is not None and _fits(item):
-                self._is_open[UPSTREAM] = self._was_open = True
-                self._open_down(item)
+                unheard_ns = round(item.unheard_s * 1e9)
+                self._open(UPSTREAM, partial(lib.relay_way_open_down, self._handle, _item(item), unheard_ns))
         if browser.is_parked and not self._is_open[BROWSER] and self._owner.may_open_up():
-            self._is_open[BROWSER] = self._was_open = True
-            self._take(BROWSER, lib.relay_way_open_up(self._handle))
+            self._open(BROWSER, partial(lib.relay_way_open_up, self._handle))
 
-    def _open_down(self, item: SpokenItem) -> None:
-        self._take(UPSTREAM, lib.relay_way_open_down(self._handle, _item(item), round(item.unheard_s * 1e9)))
-        if self._tls is not None and self._is_open[UPSTREAM]:
-            self._take(UPSTREAM, self._tls.let_through())
+    def _open(self, leg: int, open_leg: Callable[[], int]) -> None:
+        self._is_open[leg] = self._was_open = True
+        self._take(leg, open_leg())
+        if self._is_open[leg]:
+            self._take(leg, self._tls.let_through(leg))
 
     def is_open(self, leg: int) -> bool:
         """Whether frames from that leg take the short way now."""
@@ -185,8 +186,7 @@ class ShortWay:
 
     def _take(self, leg: int, news: int) -> bool:
         """Do what the news ask for; return whether a task may have been woken."""
-        if self._tls is not None:
-            news = self._tls.do(news)
+        news = self._tls.do(leg, news)
         if news == CAREFUL:
             self._is_open[leg] = False
             self._streams[leg].wake()
@@ -228,9 +228,10 @@ def _ends(name: int, streams: Streams, path: AudioPath | EventPath, longest_up_b
     ends = ffi.new("relay_way_ends *")
     ends.token = name
     ends.fds = [stream.socket.fileno() for stream in streams]
-    upstream = streams[UPSTREAM]
-    if isinstance(upstream, TlsWayStream):
-        ends.has_tls, ends.ssl = True, upstream.tls.handle
+    for leg, stream in enumerate(streams):
+        if isinstance(stream, TlsWayStream):
+            ends.has_tls[leg], ends.ssl[leg] = True, stream.tls.handle
+            ends.records[leg] = stream.tls.records or ffi.NULL
     ends.is_json = isinstance(path, EventPath)
     ends.longest_up_bytes = longest_up_bytes
     ends.uncounted_up_bytes = round(MAX_UNCOUNTED_S * path.input_rate_hz) * path.input_sample_bytes

@@ -47,10 +47,15 @@ def _read(stream: trio.SocketStream | TcpStream, max_bytes: int | None) -> bytes
 
 
 class TcpStream(trio.abc.Stream):
-    """A stream that is read so, for TLS on top of it (trio.SSLStream)."""
+    """A stream that is read so, for TLS on top of it (tls_stream.py)."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+
+    @property
+    def plain(self) -> trio.SocketStream:
+        """The stream itself."""
+        return self._stream
 
     @property
     def socket(self) -> trio.socket.SocketType:

@@ -9,10 +9,8 @@ Rules: TLS 1.2 or newer, HTTP/1.1 and nothing else on top of it. A handshake bel
 that accepts never waits for a peer. Files are read whole and tried out in a handshake with ourselves, so that a
 certificate that no browser would take is found at start and at reload, and not by the first visitor.
 
-No renegotiation, for a reason of our own: Trio allows to cancel a read of a TLS stream, which is what a detach does
-(detach.py), except while a handshake or a renegotiation is under way. The first is over when Hypercorn gets the stream,
-the second is refused. What TLS 1.3 has instead, a new key, is answered in a few bytes, and may not come often
-(secure_stream.py).
+No renegotiation: it is much work for few bytes, and no browser asks for it. What TLS 1.3 has instead, a new key, is
+answered in a few bytes, and may not come often (secure_stream.py).
 """
 
 from __future__ import annotations

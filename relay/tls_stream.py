@@ -1,4 +1,6 @@
-"""TLS to an upstream over TCP, as a client: Python's ssl on two memory buffers, with the bytes between them at hand.
+"""TLS over TCP: Python's ssl on two memory buffers, with the bytes between them at hand.
+
+Here it is that of a client, to an upstream; what a server has to add is in secure_stream.py.
 
 Why not trio.SSLStream: the short way of a session (short_way.py) decrypts and encrypts single frames without a task of
 its own. That needs `decrypt` and `encrypt`, which wait for nothing; SSLStream has them inside.
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 import ssl
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import trio
 
-from relay import openssl, tcp
+from relay import openssl
+from relay.tcp import TcpStream
 
 RECORD_BYTES: Final = 16_384  # the most that one record holds
 
@@ -27,20 +30,24 @@ Bytes = bytes | bytearray | memoryview
 class TlsStream(trio.abc.Stream):
     """TLS on a TCP stream. One task reads, one writes."""
 
-    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, stream: TcpStream, context: ssl.SSLContext, host: str | None) -> None:
+        """As the client of `host`, or as a server if it is None."""
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        make = partial(context.wrap_bio, self._incoming, self._outgoing, server_hostname=host)
-        self._tls, self.handle = openssl.lent(make)
+        wrap = partial(context.wrap_bio, self._incoming, self._outgoing, server_side=host is None, server_hostname=host)
+        self._tls, self.handle = openssl.lent(wrap)
         """Its `SSL *` for C, which may read and write in between, or NULL (openssl.py)."""
+        self.records: Any = None
+        """Where C counts records (relay_tls_records), if it is to."""
         self.has_ended = False
         """Whether nothing can be read any more, for what the peer said or for what is wrong with it."""
         self._error: ssl.SSLError | None = None
+        self._early = b""
 
     @property
     def tcp(self) -> trio.SocketStream:
         """The TCP stream underneath."""
-        return self._stream
+        return self._stream.plain
 
     async def do_handshake(self) -> None:
         """Shake hands, and verify. Raises ssl.SSLError, or BrokenResourceError if the peer hangs up."""
@@ -55,6 +62,7 @@ class TlsStream(trio.abc.Stream):
                 raise
             else:
                 await self._flush()
+                self._early += self.decrypt(b"")  # a client may say more with its last word of the handshake
                 return
 
     def decrypt(self, data: Bytes) -> bytes:
@@ -64,6 +72,7 @@ class TlsStream(trio.abc.Stream):
         try:
             while piece := self._tls.read(RECORD_BYTES):
                 plain += piece
+                self._said()
                 if not self._incoming.pending:
                     return plain
         except ssl.SSLWantReadError:
@@ -74,6 +83,9 @@ class TlsStream(trio.abc.Stream):
             self._error = self._error or error
         self.has_ended = True
         return plain
+
+    def _said(self) -> None:
+        """A record was decrypted, and something was in it."""
 
     def encrypt(self, data: Bytes) -> bytes:
         """Return what has to be written to the socket for `data`. Raises BrokenResourceError after a TLS error."""
@@ -87,10 +99,13 @@ class TlsStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read what one read of the socket made readable. b"" is the end. Raises BrokenResourceError."""
-        if self.has_ended:
+        if self._early or self.has_ended:
             await trio.lowlevel.checkpoint()
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         while not self.has_ended:
-            data = await tcp.receive_some(self._stream)
+            data = await self._stream.receive_some()
             plain = self.decrypt(data)
             if plain or not data:
                 return plain
@@ -111,12 +126,10 @@ class TlsStream(trio.abc.Stream):
         await self._stream.aclose()
 
     async def _flush(self) -> None:
-        data = self._outgoing.read()
-        if data:
-            await self._stream.send_all(data)
+        await self._stream.send_all(self._outgoing.read())
 
     async def _fetch(self) -> None:
-        data = await tcp.receive_some(self._stream)
+        data = await self._stream.receive_some()
         if data:
             self._incoming.write(data)
         else:

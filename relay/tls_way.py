@@ -1,4 +1,4 @@
-"""What Python does for a short way whose upstream has TLS: it takes what C decrypted and did not pass on.
+"""What Python does for a short way with TLS, on either leg: it takes what C decrypted and did not pass on.
 
 Where C has no OpenSSL (openssl.py) it encrypts and decrypts every frame.
 
@@ -9,12 +9,13 @@ order in which it came (`TlsWayStream.plain`). As long as it begins with somethi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
 
 from relay._native import ffi, lib
-from relay.way_stream import TlsWayStream
+from relay.way_stream import TlsWayStream, WayStream
 
 NONE: Final[int] = lib.RELAY_NEWS_NONE
 CAREFUL: Final[int] = lib.RELAY_NEWS_CAREFUL
@@ -24,44 +25,62 @@ ENCRYPT: Final[int] = lib.RELAY_NEWS_ENCRYPT
 
 
 class TlsWork:
-    """For one way of C, as long as it lives."""
+    """For one way of C, as long as it lives; a leg without TLS has None."""
 
-    def __init__(self, pump: Any, way: Any, upstream: TlsWayStream) -> None:
+    def __init__(self, pump: Any, way: Any, streams: Sequence[WayStream]) -> None:
         self._work = lib.relay_pump_tls_work(pump)
         self._way = way
-        self._upstream = upstream
-        self._tls = upstream.tls
+        self._streams = [stream if isinstance(stream, TlsWayStream) else None for stream in streams]
         self._news = ffi.new("int *")
 
-    def do(self, news: int) -> int:
+    def do(self, leg: int, news: int) -> int:
         """Encrypt or decrypt what the news are about; return what is news then.
 
         If that is CAREFUL for what Python found, C knows when the woken reader leaves its place.
         """
-        work = self._work
-        try:
-            while news == ENCRYPT:
-                data = self._tls.encrypt(ffi.buffer(work.frame, work.frame_bytes))
-                news = lib.relay_way_send(self._way, data, len(data))
-        except trio.BrokenResourceError:
-            self._upstream.wake()  # its reader knows why; what was said is lost
-            return CAREFUL
-        if news < 0:
-            raise RuntimeError("an encrypted frame is longer than the short way has room for")
-        if news == DECRYPT:
-            received = ffi.buffer(work.received, work.received_bytes)
-            more = received[:] + self._tls.decrypt(b"") if work.is_plain else self._tls.decrypt(received)
-            news = self.let_through(more)
+        while news in (ENCRYPT, DECRYPT):
+            news = self._encrypt(leg) if news == ENCRYPT else self._decrypt(leg)
         return news
 
-    def let_through(self, more: bytes = b"") -> int:
+    def let_through(self, leg: int, more: bytes = b"") -> int:
         """Let pass what may of what was left, and of `more`; return what is news then."""
-        upstream = self._upstream
-        plain = upstream.plain + more
-        upstream.plain = plain[lib.relay_way_hear(self._way, plain, len(plain), self._news) :]
-        news: int = self._news[0]
-        if news == NONE and self._tls.has_ended:
+        stream = self._streams[leg]
+        if stream is None:
+            return NONE
+        plain = stream.plain + more
+        news = ENCRYPT
+        while news == ENCRYPT:
+            plain, news = self._hear(leg, plain)
+            if news == ENCRYPT and (sent := self._encrypt(leg)) != NONE:
+                news = sent
+        stream.plain = plain
+        if news == NONE and stream.tls.has_ended:
             return CAREFUL
-        if news == STUCK and (upstream.plain or self._tls.has_ended):
-            upstream.wake()  # of what is here already the socket will not say anything
+        if news == STUCK and (plain or stream.tls.has_ended):
+            stream.wake()  # of what is here already the socket will not say anything
         return news
+
+    def _hear(self, leg: int, plain: bytes) -> tuple[bytes, int]:
+        unmasked = bytearray(plain)
+        passed = lib.relay_way_hear(self._way, leg, ffi.from_buffer(unmasked), len(unmasked), self._news)
+        return plain[passed:], self._news[0]
+
+    def _encrypt(self, leg: int) -> int:
+        to = self._streams[1 - leg]
+        assert to is not None
+        data = b""
+        try:
+            data = to.tls.encrypt(ffi.buffer(self._work.frame, self._work.frame_bytes))
+        except trio.BrokenResourceError:
+            to.wake()  # its reader knows why; what was said is lost
+        news: int = lib.relay_way_send(self._way, leg, data, len(data))
+        if news < 0:
+            raise RuntimeError("an encrypted frame is longer than the short way has room for")
+        return news
+
+    def _decrypt(self, leg: int) -> int:
+        stream, work = self._streams[leg], self._work
+        assert stream is not None
+        received = ffi.buffer(work.received, work.received_bytes)
+        more = received[:] + stream.tls.decrypt(b"") if work.is_plain else stream.tls.decrypt(received)
+        return self.let_through(leg, more)

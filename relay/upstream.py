@@ -45,6 +45,7 @@ from relay.errors import (
 from relay.log import get_logger
 from relay.mask import Mask
 from relay.target import Target
+from relay.tcp import TcpStream
 from relay.tls_stream import TlsStream
 from relay.way_stream import with_short_way
 
@@ -100,7 +101,7 @@ async def dial(address: Address) -> trio.abc.Stream:
     stream = await trio.open_tcp_stream(address.host, address.port)
     if address.scheme == "ws":
         return with_short_way(stream)
-    secured = TlsStream(stream, tls_context(), address.host)
+    secured = TlsStream(TcpStream(stream), tls_context(), address.host)
     try:
         await secured.do_handshake()
     except BaseException:

@@ -177,6 +177,9 @@ class WayStream(trio.abc.HalfCloseableStream):
         """Close the socket, and end the way."""
         if self._way is not None:
             self._way.close()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
         await self._tcp.aclose()
 
 
@@ -218,3 +221,9 @@ class TlsWayStream(WayStream):
 
     def _written(self, data: bytes | bytearray | memoryview) -> bytes:
         return self.tls.encrypt(data)
+
+    async def _hang_up(self) -> None:
+        if self.rest or self._is_writing:  # the peer would take a goodbye for the rest of a record
+            await super()._hang_up()
+        else:
+            await self.tls.aclose()

@@ -585,226 +585,244 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 static void *_cffi_types[] = {
 /*  0 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(char const *)
-/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 199), // char const *
+/*  1 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // char const *
 /*  2 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(char const *, size_t, relay_delta *)
 /*  4 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
 /*  5 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
-/*  6 */ _CFFI_OP(_CFFI_OP_POINTER, 208), // relay_delta *
+/*  6 */ _CFFI_OP(_CFFI_OP_POINTER, 221), // relay_delta *
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(int)
 /*  9 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7), // int
 /* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_pump *, int)
-/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_pump *
+/* 12 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_pump *
 /* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_pump *, int64_t, uint64_t *, int *, int *)
 /* 16 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
 /* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/* 18 */ _CFFI_OP(_CFFI_OP_POINTER, 90), // uint64_t *
+/* 18 */ _CFFI_OP(_CFFI_OP_POINTER, 91), // uint64_t *
 /* 19 */ _CFFI_OP(_CFFI_OP_POINTER, 9), // int *
 /* 20 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
 /* 21 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_pump const *)
-/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // relay_pump const *
+/* 23 */ _CFFI_OP(_CFFI_OP_POINTER, 223), // relay_pump const *
 /* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 25 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *)
-/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way *
+/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 230), // relay_way *
 /* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, char const *, size_t)
+/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, int)
 /* 29 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 30 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 31 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 33 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, int)
-/* 34 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 35 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 36 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 37 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, relay_way_item const *, int64_t)
-/* 38 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 39 */ _CFFI_OP(_CFFI_OP_POINTER, 217), // relay_way_item const *
-/* 40 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
-/* 41 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_ws *, char const *, size_t, char *, size_t)
-/* 43 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws *
-/* 44 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 199), // char *
-/* 47 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_ws const *)
-/* 50 */ _CFFI_OP(_CFFI_OP_POINTER, 218), // relay_ws const *
-/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(void)
-/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION, 17), // int64_t()(void)
-/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(char const *, size_t)
-/* 57 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 58 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(char const *, size_t, char *)
-/* 61 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 62 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 63 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
-/* 66 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 67 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 69 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 70 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 71 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 72 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 73 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, char *, size_t)
-/* 74 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_downlink *
-/* 75 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 76 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 77 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 78 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
-/* 79 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
-/* 80 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 81 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 82 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 83 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 84 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
-/* 86 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
-/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 88 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 90 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 91 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 92 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 93 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink *, double *, int)
-/* 95 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
-/* 96 */ _CFFI_OP(_CFFI_OP_POINTER, 204), // double *
-/* 97 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 98 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 99 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_downlink const *, size_t)
-/* 100 */ _CFFI_OP(_CFFI_OP_POINTER, 209), // relay_downlink const *
-/* 101 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 102 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
-/* 104 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink *
-/* 105 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 106 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 107 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 108 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 109 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 110 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
-/* 111 */ _CFFI_OP(_CFFI_OP_NOOP, 104),
-/* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 113 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 114 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
-/* 115 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 116 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 117 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 118 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink *, double *, int)
-/* 119 */ _CFFI_OP(_CFFI_OP_NOOP, 104),
-/* 120 */ _CFFI_OP(_CFFI_OP_NOOP, 96),
-/* 121 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 122 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_uplink const *, size_t)
-/* 124 */ _CFFI_OP(_CFFI_OP_POINTER, 213), // relay_uplink const *
-/* 125 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 126 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 127 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_way *, int, char *, size_t)
-/* 128 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 129 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 130 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 131 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 132 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION, 207), // ptrdiff_t()(relay_way const *, int)
-/* 134 */ _CFFI_OP(_CFFI_OP_POINTER, 214), // relay_way const *
-/* 135 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 136 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION, 74), // relay_downlink *()(int, int, int, int *)
-/* 138 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 30 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, int, char const *, size_t)
+/* 33 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 34 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 35 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 36 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 37 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 38 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_way *, relay_way_item const *, int64_t)
+/* 39 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 40 */ _CFFI_OP(_CFFI_OP_POINTER, 233), // relay_way_item const *
+/* 41 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23),
+/* 42 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 43 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_ws *, char const *, size_t, char *, size_t)
+/* 44 */ _CFFI_OP(_CFFI_OP_POINTER, 234), // relay_ws *
+/* 45 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 46 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 47 */ _CFFI_OP(_CFFI_OP_POINTER, 210), // char *
+/* 48 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 49 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 50 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(relay_ws const *)
+/* 51 */ _CFFI_OP(_CFFI_OP_POINTER, 234), // relay_ws const *
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 53 */ _CFFI_OP(_CFFI_OP_FUNCTION, 9), // int()(void)
+/* 54 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION, 17), // int64_t()(void)
+/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 57 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(char const *, size_t)
+/* 58 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 59 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 61 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(char const *, size_t, char *)
+/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 63 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 64 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 65 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 66 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(int, char const *, size_t, char const *, char *, size_t)
+/* 67 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 68 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 69 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 70 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 71 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 72 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 73 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 74 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_downlink *, char *, size_t)
+/* 75 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_downlink *
+/* 76 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 77 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 78 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 79 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_downlink *, char const *, size_t, char *, size_t)
+/* 80 */ _CFFI_OP(_CFFI_OP_NOOP, 75),
+/* 81 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 82 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 83 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 84 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 85 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 86 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_downlink *, char const *, size_t, uint32_t, uint64_t, char *, size_t)
+/* 87 */ _CFFI_OP(_CFFI_OP_NOOP, 75),
+/* 88 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 89 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 90 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 91 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 92 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 93 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 94 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 95 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_downlink *, double *, int)
+/* 96 */ _CFFI_OP(_CFFI_OP_NOOP, 75),
+/* 97 */ _CFFI_OP(_CFFI_OP_POINTER, 217), // double *
+/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 99 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 100 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_downlink const *, size_t)
+/* 101 */ _CFFI_OP(_CFFI_OP_POINTER, 222), // relay_downlink const *
+/* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 103 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 104 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_uplink *, char const *, size_t, char *, size_t)
+/* 105 */ _CFFI_OP(_CFFI_OP_POINTER, 229), // relay_uplink *
+/* 106 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 107 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 108 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 109 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 110 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 111 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_uplink *, char const *, size_t, char const *, char *, size_t)
+/* 112 */ _CFFI_OP(_CFFI_OP_NOOP, 105),
+/* 113 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 114 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 115 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 116 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 117 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 118 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 119 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_uplink *, double *, int)
+/* 120 */ _CFFI_OP(_CFFI_OP_NOOP, 105),
+/* 121 */ _CFFI_OP(_CFFI_OP_NOOP, 97),
+/* 122 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 123 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 124 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_uplink const *, size_t)
+/* 125 */ _CFFI_OP(_CFFI_OP_POINTER, 229), // relay_uplink const *
+/* 126 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 127 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 128 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_way *, int, char *, size_t)
+/* 129 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 130 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 131 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 132 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 133 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 134 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // ptrdiff_t()(relay_way const *, int)
+/* 135 */ _CFFI_OP(_CFFI_OP_POINTER, 230), // relay_way const *
+/* 136 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 137 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 138 */ _CFFI_OP(_CFFI_OP_FUNCTION, 75), // relay_downlink *()(int, int, int, int *)
 /* 139 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 140 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 141 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
-/* 142 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 143 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // relay_pump *()(void)
-/* 144 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION, 211), // relay_tls_work const *()(relay_pump const *)
-/* 146 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
-/* 147 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION, 104), // relay_uplink *()(int, int, int, int *)
-/* 149 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 141 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 142 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 143 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 144 */ _CFFI_OP(_CFFI_OP_FUNCTION, 12), // relay_pump *()(void)
+/* 145 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 146 */ _CFFI_OP(_CFFI_OP_FUNCTION, 227), // relay_tls_work const *()(relay_pump const *)
+/* 147 */ _CFFI_OP(_CFFI_OP_NOOP, 23),
+/* 148 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 149 */ _CFFI_OP(_CFFI_OP_FUNCTION, 105), // relay_uplink *()(int, int, int, int *)
 /* 150 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 151 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 152 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
-/* 153 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION, 26), // relay_way *()(relay_pump *, relay_way_ends const *)
-/* 155 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 156 */ _CFFI_OP(_CFFI_OP_POINTER, 216), // relay_way_ends const *
-/* 157 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_downlink const *)
-/* 159 */ _CFFI_OP(_CFFI_OP_NOOP, 100),
-/* 160 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_uplink const *)
-/* 162 */ _CFFI_OP(_CFFI_OP_NOOP, 124),
-/* 163 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 164 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_way *, char *, size_t, int *)
-/* 165 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 166 */ _CFFI_OP(_CFFI_OP_NOOP, 46),
-/* 167 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
-/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 152 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 153 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
+/* 154 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 155 */ _CFFI_OP(_CFFI_OP_FUNCTION, 26), // relay_way *()(relay_pump *, relay_way_ends const *)
+/* 156 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 157 */ _CFFI_OP(_CFFI_OP_POINTER, 232), // relay_way_ends const *
+/* 158 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 159 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_downlink const *)
+/* 160 */ _CFFI_OP(_CFFI_OP_NOOP, 101),
+/* 161 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 162 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_tls_records *, char const *, size_t)
+/* 163 */ _CFFI_OP(_CFFI_OP_POINTER, 226), // relay_tls_records *
+/* 164 */ _CFFI_OP(_CFFI_OP_NOOP, 1),
+/* 165 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 166 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 167 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_uplink const *)
+/* 168 */ _CFFI_OP(_CFFI_OP_NOOP, 125),
 /* 169 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(void)
-/* 171 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 172 */ _CFFI_OP(_CFFI_OP_FUNCTION, 219), // void *()(void)
-/* 173 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 174 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_downlink *)
-/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 74),
+/* 170 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(relay_way *, int, char *, size_t, int *)
+/* 171 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 172 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 173 */ _CFFI_OP(_CFFI_OP_NOOP, 47),
+/* 174 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 175 */ _CFFI_OP(_CFFI_OP_NOOP, 19),
 /* 176 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_pump *)
-/* 178 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
-/* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_uplink *)
-/* 181 */ _CFFI_OP(_CFFI_OP_NOOP, 104),
-/* 182 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_way *)
-/* 184 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 185 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_way *, relay_way_counts *)
-/* 187 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
-/* 188 */ _CFFI_OP(_CFFI_OP_POINTER, 215), // relay_way_counts *
-/* 189 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 190 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_ws *)
-/* 191 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 192 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 193 */ _CFFI_OP(_CFFI_OP_FUNCTION, 220), // void()(relay_ws *, int, uint64_t, uint32_t)
-/* 194 */ _CFFI_OP(_CFFI_OP_NOOP, 43),
-/* 195 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 196 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
-/* 197 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
-/* 198 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 199 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 200 */ _CFFI_OP(_CFFI_OP_ARRAY, 199), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
-/* 201 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
-/* 202 */ _CFFI_OP(_CFFI_OP_ARRAY, 199), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
-/* 203 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
-/* 204 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
-/* 205 */ _CFFI_OP(_CFFI_OP_ARRAY, 9), // int[2]
-/* 206 */ (_cffi_opcode_t)(2),
-/* 207 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
-/* 208 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
-/* 209 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_downlink
-/* 210 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_pump
-/* 211 */ _CFFI_OP(_CFFI_OP_POINTER, 212), // relay_tls_work const *
-/* 212 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_tls_work
-/* 213 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_uplink
-/* 214 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // relay_way
-/* 215 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_way_counts
-/* 216 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_ends
-/* 217 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_way_item
-/* 218 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_ws
-/* 219 */ _CFFI_OP(_CFFI_OP_POINTER, 220), // void *
-/* 220 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
+/* 177 */ _CFFI_OP(_CFFI_OP_FUNCTION, 5), // size_t()(void)
+/* 178 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 179 */ _CFFI_OP(_CFFI_OP_FUNCTION, 235), // void *()(void)
+/* 180 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 181 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_downlink *)
+/* 182 */ _CFFI_OP(_CFFI_OP_NOOP, 75),
+/* 183 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 184 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_pump *)
+/* 185 */ _CFFI_OP(_CFFI_OP_NOOP, 12),
+/* 186 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 187 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_tls_records *, size_t)
+/* 188 */ _CFFI_OP(_CFFI_OP_NOOP, 163),
+/* 189 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28),
+/* 190 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 191 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_uplink *)
+/* 192 */ _CFFI_OP(_CFFI_OP_NOOP, 105),
+/* 193 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 194 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_way *)
+/* 195 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 196 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 197 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_way *, relay_way_counts *)
+/* 198 */ _CFFI_OP(_CFFI_OP_NOOP, 26),
+/* 199 */ _CFFI_OP(_CFFI_OP_POINTER, 231), // relay_way_counts *
+/* 200 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 201 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_ws *)
+/* 202 */ _CFFI_OP(_CFFI_OP_NOOP, 44),
+/* 203 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 204 */ _CFFI_OP(_CFFI_OP_FUNCTION, 238), // void()(relay_ws *, int, uint64_t, uint32_t)
+/* 205 */ _CFFI_OP(_CFFI_OP_NOOP, 44),
+/* 206 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 207 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
+/* 208 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22),
+/* 209 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 210 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 211 */ _CFFI_OP(_CFFI_OP_ARRAY, 210), // char[5]
+/* 212 */ (_cffi_opcode_t)(5),
+/* 213 */ _CFFI_OP(_CFFI_OP_ARRAY, 210), // char[_cffi_array_len(((relay_way_item *)0)->item_id)]
+/* 214 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->item_id)),
+/* 215 */ _CFFI_OP(_CFFI_OP_ARRAY, 210), // char[_cffi_array_len(((relay_way_item *)0)->response_id)]
+/* 216 */ (_cffi_opcode_t)(_cffi_array_len(((relay_way_item *)0)->response_id)),
+/* 217 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 14), // double
+/* 218 */ _CFFI_OP(_CFFI_OP_ARRAY, 9), // int[2]
+/* 219 */ (_cffi_opcode_t)(2),
+/* 220 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 27), // ptrdiff_t
+/* 221 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // relay_delta
+/* 222 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // relay_downlink
+/* 223 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // relay_pump
+/* 224 */ _CFFI_OP(_CFFI_OP_ARRAY, 163), // relay_tls_records *[2]
+/* 225 */ (_cffi_opcode_t)(2),
+/* 226 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // relay_tls_records
+/* 227 */ _CFFI_OP(_CFFI_OP_POINTER, 228), // relay_tls_work const *
+/* 228 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // relay_tls_work
+/* 229 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // relay_uplink
+/* 230 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 10), // relay_way
+/* 231 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // relay_way_counts
+/* 232 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // relay_way_ends
+/* 233 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // relay_way_item
+/* 234 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // relay_ws
+/* 235 */ _CFFI_OP(_CFFI_OP_POINTER, 238), // void *
+/* 236 */ _CFFI_OP(_CFFI_OP_ARRAY, 235), // void *[2]
+/* 237 */ (_cffi_opcode_t)(2),
+/* 238 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 _CFFI_UNUSED_FN
@@ -822,6 +840,18 @@ static void _cffi_checkfld_typedef_relay_delta(relay_delta *p)
   (void)((p->has_words) | 0);  /* check that 'relay_delta.has_words' is an integer */
 }
 struct _cffi_align_typedef_relay_delta { char x; relay_delta y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_typedef_relay_tls_records(relay_tls_records *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->to_next_head) | 0);  /* check that 'relay_tls_records.to_next_head' is an integer */
+  (void)((p->empty) | 0);  /* check that 'relay_tls_records.empty' is an integer */
+  (void)((p->split_bytes) | 0);  /* check that 'relay_tls_records.split_bytes' is an integer */
+  { char(*tmp)[5] = &p->split; (void)tmp; }
+}
+struct _cffi_align_typedef_relay_tls_records { char x; relay_tls_records y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_typedef_relay_tls_work(relay_tls_work *p)
@@ -859,8 +889,9 @@ static void _cffi_checkfld_typedef_relay_way_ends(relay_way_ends *p)
   (void)p;
   (void)((p->token) | 0);  /* check that 'relay_way_ends.token' is an integer */
   { int(*tmp)[2] = &p->fds; (void)tmp; }
-  (void)((p->has_tls) | 0);  /* check that 'relay_way_ends.has_tls' is an integer */
-  { void * *tmp = &p->ssl; (void)tmp; }
+  { int(*tmp)[2] = &p->has_tls; (void)tmp; }
+  { void *(*tmp)[2] = &p->ssl; (void)tmp; }
+  { relay_tls_records *(*tmp)[2] = &p->records; (void)tmp; }
   (void)((p->is_json) | 0);  /* check that 'relay_way_ends.is_json' is an integer */
   { relay_uplink * *tmp = &p->uplink; (void)tmp; }
   { relay_downlink * *tmp = &p->downlink; (void)tmp; }
@@ -984,10 +1015,10 @@ _cffi_f_relay_base64_encode(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg2, (char **)&x2);
+      _cffi_type(47), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1089,19 +1120,19 @@ _cffi_f_relay_downlink_finish(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(74), arg0, (char **)&x0);
+      _cffi_type(75), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(75), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg1, (char **)&x1);
+      _cffi_type(47), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1156,10 +1187,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(74), arg0, (char **)&x0);
+      _cffi_type(75), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(75), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1186,10 +1217,10 @@ _cffi_f_relay_downlink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg5, (char **)&x5);
+      _cffi_type(47), arg5, (char **)&x5);
   if (datasize != 0) {
     x5 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg5, (char **)&x5,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg5, (char **)&x5,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1234,10 +1265,10 @@ _cffi_f_relay_downlink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(100), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(100), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1274,10 +1305,10 @@ _cffi_f_relay_downlink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(74), arg0, (char **)&x0);
+      _cffi_type(75), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(75), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1320,19 +1351,19 @@ _cffi_f_relay_downlink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(74), arg0, (char **)&x0);
+      _cffi_type(75), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(75), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(96), arg1, (char **)&x1);
+      _cffi_type(97), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(96), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1408,7 +1439,7 @@ _cffi_f_relay_downlink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(74));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(75));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1443,10 +1474,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(74), arg0, (char **)&x0);
+      _cffi_type(75), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(75), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1465,10 +1496,10 @@ _cffi_f_relay_downlink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg3, (char **)&x3);
+      _cffi_type(47), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1505,10 +1536,10 @@ _cffi_f_relay_downlink_reset(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(74), arg0, (char **)&x0);
+      _cffi_type(75), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(74), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(75), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1549,10 +1580,10 @@ _cffi_f_relay_downlink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(100), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(100), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1591,10 +1622,10 @@ _cffi_f_relay_downlink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(100), arg0, (char **)&x0);
+      _cffi_type(101), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_downlink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(100), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(101), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1753,7 +1784,7 @@ _cffi_f_relay_openssl_newest(PyObject *self, PyObject *noarg)
 
   (void)self; /* unused */
   (void)noarg; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(219));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(235));
   return pyresult;
 }
 #else
@@ -2009,7 +2040,7 @@ _cffi_f_relay_pump_tls_work(PyObject *self, PyObject *arg0)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(211));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(227));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2091,6 +2122,111 @@ _cffi_f_relay_table_bytes(PyObject *self, PyObject *noarg)
 #  define _cffi_f_relay_table_bytes _cffi_d_relay_table_bytes
 #endif
 
+static size_t _cffi_d_relay_tls_records_read(relay_tls_records * x0, char const * x1, size_t x2)
+{
+  return relay_tls_records_read(x0, x1, x2);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_tls_records_read(PyObject *self, PyObject *args)
+{
+  relay_tls_records * x0;
+  char const * x1;
+  size_t x2;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  size_t result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+
+  if (!PyArg_UnpackTuple(args, "relay_tls_records_read", 3, 3, &arg0, &arg1, &arg2))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(163), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_tls_records *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(163), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(1), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x2 = _cffi_to_c_int(arg2, size_t);
+  if (x2 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = relay_tls_records_read(x0, x1, x2); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, size_t);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_relay_tls_records_read _cffi_d_relay_tls_records_read
+#endif
+
+static void _cffi_d_relay_tls_records_said(relay_tls_records * x0, size_t x1)
+{
+  relay_tls_records_said(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_relay_tls_records_said(PyObject *self, PyObject *args)
+{
+  relay_tls_records * x0;
+  size_t x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "relay_tls_records_said", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(163), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (relay_tls_records *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(163), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, size_t);
+  if (x1 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { relay_tls_records_said(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+#else
+#  define _cffi_f_relay_tls_records_said _cffi_d_relay_tls_records_said
+#endif
+
 static ptrdiff_t _cffi_d_relay_uplink_frame(relay_uplink * x0, char const * x1, size_t x2, char const * x3, char * x4, size_t x5)
 {
   return relay_uplink_frame(x0, x1, x2, x3, x4, x5);
@@ -2120,10 +2256,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(104), arg0, (char **)&x0);
+      _cffi_type(105), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(105), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2151,10 +2287,10 @@ _cffi_f_relay_uplink_frame(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg4, (char **)&x4);
+      _cffi_type(47), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2199,10 +2335,10 @@ _cffi_f_relay_uplink_frame_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(124), arg0, (char **)&x0);
+      _cffi_type(125), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(124), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(125), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2239,10 +2375,10 @@ _cffi_f_relay_uplink_free(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(104), arg0, (char **)&x0);
+      _cffi_type(105), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(105), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2285,19 +2421,19 @@ _cffi_f_relay_uplink_level(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(104), arg0, (char **)&x0);
+      _cffi_type(105), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(105), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(96), arg1, (char **)&x1);
+      _cffi_type(97), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (double *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(96), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(97), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2373,7 +2509,7 @@ _cffi_f_relay_uplink_new(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(104));
+  pyresult = _cffi_from_c_pointer((char *)result, _cffi_type(105));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -2408,10 +2544,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(104), arg0, (char **)&x0);
+      _cffi_type(105), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(104), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(105), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2430,10 +2566,10 @@ _cffi_f_relay_uplink_push(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg3, (char **)&x3);
+      _cffi_type(47), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2478,10 +2614,10 @@ _cffi_f_relay_uplink_room(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(124), arg0, (char **)&x0);
+      _cffi_type(125), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(124), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(125), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2520,10 +2656,10 @@ _cffi_f_relay_uplink_state_bytes(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(124), arg0, (char **)&x0);
+      _cffi_type(125), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_uplink const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(124), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(125), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2571,10 +2707,10 @@ _cffi_f_relay_way_count(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(188), arg1, (char **)&x1);
+      _cffi_type(199), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(188), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(199), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2678,18 +2814,19 @@ _cffi_f_relay_way_free(PyObject *self, PyObject *arg0)
 #  define _cffi_f_relay_way_free _cffi_d_relay_way_free
 #endif
 
-static size_t _cffi_d_relay_way_hear(relay_way * x0, char * x1, size_t x2, int * x3)
+static size_t _cffi_d_relay_way_hear(relay_way * x0, int x1, char * x2, size_t x3, int * x4)
 {
-  return relay_way_hear(x0, x1, x2, x3);
+  return relay_way_hear(x0, x1, x2, x3, x4);
 }
 #ifndef PYPY_VERSION
 static PyObject *
 _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
 {
   relay_way * x0;
-  char * x1;
-  size_t x2;
-  int * x3;
+  int x1;
+  char * x2;
+  size_t x3;
+  int * x4;
   Py_ssize_t datasize;
   struct _cffi_freeme_s *large_args_free = NULL;
   size_t result;
@@ -2698,8 +2835,9 @@ _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
   PyObject *arg1;
   PyObject *arg2;
   PyObject *arg3;
+  PyObject *arg4;
 
-  if (!PyArg_UnpackTuple(args, "relay_way_hear", 4, 4, &arg0, &arg1, &arg2, &arg3))
+  if (!PyArg_UnpackTuple(args, "relay_way_hear", 5, 5, &arg0, &arg1, &arg2, &arg3, &arg4))
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
@@ -2711,31 +2849,35 @@ _cffi_f_relay_way_hear(PyObject *self, PyObject *args)
       return NULL;
   }
 
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg1, (char **)&x1);
+      _cffi_type(47), arg2, (char **)&x2);
   if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
+    x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(47), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
-  x2 = _cffi_to_c_int(arg2, size_t);
-  if (x2 == (size_t)-1 && PyErr_Occurred())
+  x3 = _cffi_to_c_int(arg3, size_t);
+  if (x3 == (size_t)-1 && PyErr_Occurred())
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(19), arg3, (char **)&x3);
+      _cffi_type(19), arg4, (char **)&x4);
   if (datasize != 0) {
-    x3 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(19), arg3, (char **)&x3,
+    x4 = ((size_t)datasize) <= 640 ? (int *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(19), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
   Py_BEGIN_ALLOW_THREADS
   _cffi_restore_errno();
-  { result = relay_way_hear(x0, x1, x2, x3); }
+  { result = relay_way_hear(x0, x1, x2, x3, x4); }
   _cffi_save_errno();
   Py_END_ALLOW_THREADS
 
@@ -2778,10 +2920,10 @@ _cffi_f_relay_way_new(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(156), arg1, (char **)&x1);
+      _cffi_type(157), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_ends const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(156), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(157), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2822,10 +2964,10 @@ _cffi_f_relay_way_next_bytes(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(134), arg0, (char **)&x0);
+      _cffi_type(135), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_way const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(134), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(135), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2881,10 +3023,10 @@ _cffi_f_relay_way_open_down(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(39), arg1, (char **)&x1);
+      _cffi_type(40), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_item const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(39), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(40), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2984,10 +3126,10 @@ _cffi_f_relay_way_rest(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg2, (char **)&x2);
+      _cffi_type(47), arg2, (char **)&x2);
   if (datasize != 0) {
     x2 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg2, (char **)&x2,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3011,17 +3153,18 @@ _cffi_f_relay_way_rest(PyObject *self, PyObject *args)
 #  define _cffi_f_relay_way_rest _cffi_d_relay_way_rest
 #endif
 
-static int _cffi_d_relay_way_send(relay_way * x0, char const * x1, size_t x2)
+static int _cffi_d_relay_way_send(relay_way * x0, int x1, char const * x2, size_t x3)
 {
-  return relay_way_send(x0, x1, x2);
+  return relay_way_send(x0, x1, x2, x3);
 }
 #ifndef PYPY_VERSION
 static PyObject *
 _cffi_f_relay_way_send(PyObject *self, PyObject *args)
 {
   relay_way * x0;
-  char const * x1;
-  size_t x2;
+  int x1;
+  char const * x2;
+  size_t x3;
   Py_ssize_t datasize;
   struct _cffi_freeme_s *large_args_free = NULL;
   int result;
@@ -3029,8 +3172,9 @@ _cffi_f_relay_way_send(PyObject *self, PyObject *args)
   PyObject *arg0;
   PyObject *arg1;
   PyObject *arg2;
+  PyObject *arg3;
 
-  if (!PyArg_UnpackTuple(args, "relay_way_send", 3, 3, &arg0, &arg1, &arg2))
+  if (!PyArg_UnpackTuple(args, "relay_way_send", 4, 4, &arg0, &arg1, &arg2, &arg3))
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
@@ -3042,22 +3186,26 @@ _cffi_f_relay_way_send(PyObject *self, PyObject *args)
       return NULL;
   }
 
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(1), arg1, (char **)&x1);
+      _cffi_type(1), arg2, (char **)&x2);
   if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(1), arg1, (char **)&x1,
+    x2 = ((size_t)datasize) <= 640 ? (char const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(1), arg2, (char **)&x2,
             datasize, &large_args_free) < 0)
       return NULL;
   }
 
-  x2 = _cffi_to_c_int(arg2, size_t);
-  if (x2 == (size_t)-1 && PyErr_Occurred())
+  x3 = _cffi_to_c_int(arg3, size_t);
+  if (x3 == (size_t)-1 && PyErr_Occurred())
     return NULL;
 
   Py_BEGIN_ALLOW_THREADS
   _cffi_restore_errno();
-  { result = relay_way_send(x0, x1, x2); }
+  { result = relay_way_send(x0, x1, x2, x3); }
   _cffi_save_errno();
   Py_END_ALLOW_THREADS
 
@@ -3098,10 +3246,10 @@ _cffi_f_relay_way_shut(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(188), arg1, (char **)&x1);
+      _cffi_type(199), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (relay_way_counts *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(188), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(199), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3184,10 +3332,10 @@ _cffi_f_relay_ws_between_messages(PyObject *self, PyObject *arg0)
   PyObject *pyresult;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(50), arg0, (char **)&x0);
+      _cffi_type(51), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(50), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(51), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3262,10 +3410,10 @@ _cffi_f_relay_ws_build(PyObject *self, PyObject *args)
   }
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg4, (char **)&x4);
+      _cffi_type(47), arg4, (char **)&x4);
   if (datasize != 0) {
     x4 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg4, (char **)&x4,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg4, (char **)&x4,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3312,10 +3460,10 @@ _cffi_f_relay_ws_init(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg0, (char **)&x0);
+      _cffi_type(44), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(44), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3374,10 +3522,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg0, (char **)&x0);
+      _cffi_type(44), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(44), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3396,10 +3544,10 @@ _cffi_f_relay_ws_next(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg3, (char **)&x3);
+      _cffi_type(47), arg3, (char **)&x3);
   if (datasize != 0) {
     x3 = ((size_t)datasize) <= 640 ? (char *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg3, (char **)&x3,
+    if (_cffi_convert_array_argument(_cffi_type(47), arg3, (char **)&x3,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3436,10 +3584,10 @@ _cffi_f_relay_ws_skip(PyObject *self, PyObject *arg0)
   struct _cffi_freeme_s *large_args_free = NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(43), arg0, (char **)&x0);
+      _cffi_type(44), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (relay_ws *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(43), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(44), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -3603,6 +3751,27 @@ static int _cffi_const_RELAY_SIMD_SSE2(unsigned long long *o)
 {
   int n = (RELAY_SIMD_SSE2) <= 0;
   *o = (unsigned long long)((RELAY_SIMD_SSE2) | 0);  /* check that RELAY_SIMD_SSE2 is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_TLS_MOST_AT_ONCE(unsigned long long *o)
+{
+  int n = (RELAY_TLS_MOST_AT_ONCE) <= 0;
+  *o = (unsigned long long)((RELAY_TLS_MOST_AT_ONCE) | 0);  /* check that RELAY_TLS_MOST_AT_ONCE is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_TLS_MOST_EMPTY(unsigned long long *o)
+{
+  int n = (RELAY_TLS_MOST_EMPTY) <= 0;
+  *o = (unsigned long long)((RELAY_TLS_MOST_EMPTY) | 0);  /* check that RELAY_TLS_MOST_EMPTY is an integer */
+  return n;
+}
+
+static int _cffi_const_RELAY_TLS_PIECE_BYTES(unsigned long long *o)
+{
+  int n = (RELAY_TLS_PIECE_BYTES) <= 0;
+  *o = (unsigned long long)((RELAY_TLS_PIECE_BYTES) | 0);  /* check that RELAY_TLS_PIECE_BYTES is an integer */
   return n;
 }
 
@@ -3810,6 +3979,9 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_SIMD_C", (void *)_cffi_const_RELAY_SIMD_C, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_NEON", (void *)_cffi_const_RELAY_SIMD_NEON, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_SIMD_SSE2", (void *)_cffi_const_RELAY_SIMD_SSE2, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_TLS_MOST_AT_ONCE", (void *)_cffi_const_RELAY_TLS_MOST_AT_ONCE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_TLS_MOST_EMPTY", (void *)_cffi_const_RELAY_TLS_MOST_EMPTY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "RELAY_TLS_PIECE_BYTES", (void *)_cffi_const_RELAY_TLS_PIECE_BYTES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WAY_BROWSER", (void *)_cffi_const_RELAY_WAY_BROWSER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WAY_ID_CHARS", (void *)_cffi_const_RELAY_WAY_ID_CHARS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WAY_UPSTREAM", (void *)_cffi_const_RELAY_WAY_UPSTREAM, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -3836,84 +4008,98 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "RELAY_WS_PING", (void *)_cffi_const_RELAY_WS_PING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_SERVER", (void *)_cffi_const_RELAY_WS_SERVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "RELAY_WS_TEXT", (void *)_cffi_const_RELAY_WS_TEXT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_relay_base64_check },
-  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 60), (void *)_cffi_d_relay_base64_encode },
+  { "relay_base64_check", (void *)_cffi_f_relay_base64_check, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_base64_check },
+  { "relay_base64_encode", (void *)_cffi_f_relay_base64_encode, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 61), (void *)_cffi_d_relay_base64_encode },
   { "relay_delta_find", (void *)_cffi_f_relay_delta_find, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 3), (void *)_cffi_d_relay_delta_find },
-  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 73), (void *)_cffi_d_relay_downlink_finish },
-  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 85), (void *)_cffi_d_relay_downlink_frame },
-  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 99), (void *)_cffi_d_relay_downlink_frame_room },
-  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_downlink_free },
-  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 94), (void *)_cffi_d_relay_downlink_level },
-  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 137), (void *)_cffi_d_relay_downlink_new },
-  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 78), (void *)_cffi_d_relay_downlink_push },
-  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 174), (void *)_cffi_d_relay_downlink_reset },
-  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 99), (void *)_cffi_d_relay_downlink_room },
-  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 158), (void *)_cffi_d_relay_downlink_state_bytes },
+  { "relay_downlink_finish", (void *)_cffi_f_relay_downlink_finish, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 74), (void *)_cffi_d_relay_downlink_finish },
+  { "relay_downlink_frame", (void *)_cffi_f_relay_downlink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 86), (void *)_cffi_d_relay_downlink_frame },
+  { "relay_downlink_frame_room", (void *)_cffi_f_relay_downlink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 100), (void *)_cffi_d_relay_downlink_frame_room },
+  { "relay_downlink_free", (void *)_cffi_f_relay_downlink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 181), (void *)_cffi_d_relay_downlink_free },
+  { "relay_downlink_level", (void *)_cffi_f_relay_downlink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 95), (void *)_cffi_d_relay_downlink_level },
+  { "relay_downlink_new", (void *)_cffi_f_relay_downlink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 138), (void *)_cffi_d_relay_downlink_new },
+  { "relay_downlink_push", (void *)_cffi_f_relay_downlink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 79), (void *)_cffi_d_relay_downlink_push },
+  { "relay_downlink_reset", (void *)_cffi_f_relay_downlink_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 181), (void *)_cffi_d_relay_downlink_reset },
+  { "relay_downlink_room", (void *)_cffi_f_relay_downlink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 100), (void *)_cffi_d_relay_downlink_room },
+  { "relay_downlink_state_bytes", (void *)_cffi_f_relay_downlink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 159), (void *)_cffi_d_relay_downlink_state_bytes },
   { "relay_init", (void *)_cffi_f_relay_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 8), (void *)_cffi_d_relay_init },
-  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 52), (void *)_cffi_d_relay_live_handles },
-  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 54), (void *)_cffi_d_relay_now_ns },
+  { "relay_live_handles", (void *)_cffi_f_relay_live_handles, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 53), (void *)_cffi_d_relay_live_handles },
+  { "relay_now_ns", (void *)_cffi_f_relay_now_ns, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 55), (void *)_cffi_d_relay_now_ns },
   { "relay_openssl_load", (void *)_cffi_f_relay_openssl_load, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_relay_openssl_load },
-  { "relay_openssl_newest", (void *)_cffi_f_relay_openssl_newest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 172), (void *)_cffi_d_relay_openssl_newest },
+  { "relay_openssl_newest", (void *)_cffi_f_relay_openssl_newest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 179), (void *)_cffi_d_relay_openssl_newest },
   { "relay_pump_bell", (void *)_cffi_f_relay_pump_bell, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_pump_bell },
   { "relay_pump_fd", (void *)_cffi_f_relay_pump_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 22), (void *)_cffi_d_relay_pump_fd },
-  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 177), (void *)_cffi_d_relay_pump_free },
-  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 143), (void *)_cffi_d_relay_pump_new },
+  { "relay_pump_free", (void *)_cffi_f_relay_pump_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 184), (void *)_cffi_d_relay_pump_free },
+  { "relay_pump_new", (void *)_cffi_f_relay_pump_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 144), (void *)_cffi_d_relay_pump_new },
   { "relay_pump_next", (void *)_cffi_f_relay_pump_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 15), (void *)_cffi_d_relay_pump_next },
-  { "relay_pump_tls_work", (void *)_cffi_f_relay_pump_tls_work, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 145), (void *)_cffi_d_relay_pump_tls_work },
+  { "relay_pump_tls_work", (void *)_cffi_f_relay_pump_tls_work, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 146), (void *)_cffi_d_relay_pump_tls_work },
   { "relay_pump_wait_for", (void *)_cffi_f_relay_pump_wait_for, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 11), (void *)_cffi_d_relay_pump_wait_for },
-  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 170), (void *)_cffi_d_relay_table_bytes },
-  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 110), (void *)_cffi_d_relay_uplink_frame },
-  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 123), (void *)_cffi_d_relay_uplink_frame_room },
-  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 180), (void *)_cffi_d_relay_uplink_free },
-  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 118), (void *)_cffi_d_relay_uplink_level },
-  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 148), (void *)_cffi_d_relay_uplink_new },
-  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 103), (void *)_cffi_d_relay_uplink_push },
-  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 123), (void *)_cffi_d_relay_uplink_room },
-  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 161), (void *)_cffi_d_relay_uplink_state_bytes },
-  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 186), (void *)_cffi_d_relay_way_count },
-  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_relay_way_frame_bytes },
-  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 183), (void *)_cffi_d_relay_way_free },
-  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 164), (void *)_cffi_d_relay_way_hear },
-  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 154), (void *)_cffi_d_relay_way_new },
-  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 133), (void *)_cffi_d_relay_way_next_bytes },
-  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 37), (void *)_cffi_d_relay_way_open_down },
+  { "relay_table_bytes", (void *)_cffi_f_relay_table_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 177), (void *)_cffi_d_relay_table_bytes },
+  { "relay_tls_records_read", (void *)_cffi_f_relay_tls_records_read, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 162), (void *)_cffi_d_relay_tls_records_read },
+  { "relay_tls_records_said", (void *)_cffi_f_relay_tls_records_said, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 187), (void *)_cffi_d_relay_tls_records_said },
+  { "relay_uplink_frame", (void *)_cffi_f_relay_uplink_frame, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 111), (void *)_cffi_d_relay_uplink_frame },
+  { "relay_uplink_frame_room", (void *)_cffi_f_relay_uplink_frame_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 124), (void *)_cffi_d_relay_uplink_frame_room },
+  { "relay_uplink_free", (void *)_cffi_f_relay_uplink_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 191), (void *)_cffi_d_relay_uplink_free },
+  { "relay_uplink_level", (void *)_cffi_f_relay_uplink_level, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 119), (void *)_cffi_d_relay_uplink_level },
+  { "relay_uplink_new", (void *)_cffi_f_relay_uplink_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 149), (void *)_cffi_d_relay_uplink_new },
+  { "relay_uplink_push", (void *)_cffi_f_relay_uplink_push, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 104), (void *)_cffi_d_relay_uplink_push },
+  { "relay_uplink_room", (void *)_cffi_f_relay_uplink_room, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 124), (void *)_cffi_d_relay_uplink_room },
+  { "relay_uplink_state_bytes", (void *)_cffi_f_relay_uplink_state_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 167), (void *)_cffi_d_relay_uplink_state_bytes },
+  { "relay_way_count", (void *)_cffi_f_relay_way_count, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 197), (void *)_cffi_d_relay_way_count },
+  { "relay_way_frame_bytes", (void *)_cffi_f_relay_way_frame_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 57), (void *)_cffi_d_relay_way_frame_bytes },
+  { "relay_way_free", (void *)_cffi_f_relay_way_free, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 194), (void *)_cffi_d_relay_way_free },
+  { "relay_way_hear", (void *)_cffi_f_relay_way_hear, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 170), (void *)_cffi_d_relay_way_hear },
+  { "relay_way_new", (void *)_cffi_f_relay_way_new, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 155), (void *)_cffi_d_relay_way_new },
+  { "relay_way_next_bytes", (void *)_cffi_f_relay_way_next_bytes, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 134), (void *)_cffi_d_relay_way_next_bytes },
+  { "relay_way_open_down", (void *)_cffi_f_relay_way_open_down, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 38), (void *)_cffi_d_relay_way_open_down },
   { "relay_way_open_up", (void *)_cffi_f_relay_way_open_up, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 25), (void *)_cffi_d_relay_way_open_up },
-  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 127), (void *)_cffi_d_relay_way_rest },
-  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 28), (void *)_cffi_d_relay_way_send },
-  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 186), (void *)_cffi_d_relay_way_shut },
-  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 33), (void *)_cffi_d_relay_way_watch },
-  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 49), (void *)_cffi_d_relay_ws_between_messages },
-  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 65), (void *)_cffi_d_relay_ws_build },
-  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 193), (void *)_cffi_d_relay_ws_init },
-  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 42), (void *)_cffi_d_relay_ws_next },
-  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 190), (void *)_cffi_d_relay_ws_skip },
+  { "relay_way_rest", (void *)_cffi_f_relay_way_rest, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 128), (void *)_cffi_d_relay_way_rest },
+  { "relay_way_send", (void *)_cffi_f_relay_way_send, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 32), (void *)_cffi_d_relay_way_send },
+  { "relay_way_shut", (void *)_cffi_f_relay_way_shut, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 197), (void *)_cffi_d_relay_way_shut },
+  { "relay_way_watch", (void *)_cffi_f_relay_way_watch, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 28), (void *)_cffi_d_relay_way_watch },
+  { "relay_ws_between_messages", (void *)_cffi_f_relay_ws_between_messages, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 50), (void *)_cffi_d_relay_ws_between_messages },
+  { "relay_ws_build", (void *)_cffi_f_relay_ws_build, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 66), (void *)_cffi_d_relay_ws_build },
+  { "relay_ws_init", (void *)_cffi_f_relay_ws_init, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 204), (void *)_cffi_d_relay_ws_init },
+  { "relay_ws_next", (void *)_cffi_f_relay_ws_next, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 43), (void *)_cffi_d_relay_ws_next },
+  { "relay_ws_skip", (void *)_cffi_f_relay_ws_skip, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 201), (void *)_cffi_d_relay_ws_skip },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
   { "item_id", offsetof(relay_delta, item_id),
                sizeof(((relay_delta *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 89) },
+               _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "item_id_chars", offsetof(relay_delta, item_id_chars),
                      sizeof(((relay_delta *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "response_id", offsetof(relay_delta, response_id),
                    sizeof(((relay_delta *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "response_id_chars", offsetof(relay_delta, response_id_chars),
                          sizeof(((relay_delta *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "delta", offsetof(relay_delta, delta),
              sizeof(((relay_delta *)0)->delta),
-             _CFFI_OP(_CFFI_OP_NOOP, 89) },
+             _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "delta_chars", offsetof(relay_delta, delta_chars),
                    sizeof(((relay_delta *)0)->delta_chars),
-                   _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "content_index", offsetof(relay_delta, content_index),
                      sizeof(((relay_delta *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "has_words", offsetof(relay_delta, has_words),
                  sizeof(((relay_delta *)0)->has_words),
-                 _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 90) },
+  { "to_next_head", offsetof(relay_tls_records, to_next_head),
+                    sizeof(((relay_tls_records *)0)->to_next_head),
+                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
+  { "empty", offsetof(relay_tls_records, empty),
+             sizeof(((relay_tls_records *)0)->empty),
+             _CFFI_OP(_CFFI_OP_NOOP, 90) },
+  { "split_bytes", offsetof(relay_tls_records, split_bytes),
+                   sizeof(((relay_tls_records *)0)->split_bytes),
+                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
+  { "split", offsetof(relay_tls_records, split),
+             sizeof(((relay_tls_records *)0)->split),
+             _CFFI_OP(_CFFI_OP_NOOP, 211) },
   { "received", offsetof(relay_tls_work, received),
                 sizeof(((relay_tls_work *)0)->received),
                 _CFFI_OP(_CFFI_OP_NOOP, 1) },
@@ -3931,94 +4117,97 @@ static const struct _cffi_field_s _cffi_fields[] = {
                 _CFFI_OP(_CFFI_OP_NOOP, 9) },
   { "up_bytes", offsetof(relay_way_counts, up_bytes),
                 sizeof(((relay_way_counts *)0)->up_bytes),
-                _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "up_events", offsetof(relay_way_counts, up_events),
                  sizeof(((relay_way_counts *)0)->up_events),
-                 _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "down_events", offsetof(relay_way_counts, down_events),
                    sizeof(((relay_way_counts *)0)->down_events),
-                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "down_samples", offsetof(relay_way_counts, down_samples),
                     sizeof(((relay_way_counts *)0)->down_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "sent_samples", offsetof(relay_way_counts, sent_samples),
                     sizeof(((relay_way_counts *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "played_samples", offsetof(relay_way_counts, played_samples),
                       sizeof(((relay_way_counts *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "heard_in_ns", offsetof(relay_way_counts, heard_in_ns),
                    sizeof(((relay_way_counts *)0)->heard_in_ns),
                    _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "stalled", offsetof(relay_way_counts, stalled),
                sizeof(((relay_way_counts *)0)->stalled),
-               _CFFI_OP(_CFFI_OP_NOOP, 89) },
+               _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "token", offsetof(relay_way_ends, token),
              sizeof(((relay_way_ends *)0)->token),
-             _CFFI_OP(_CFFI_OP_NOOP, 90) },
+             _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "fds", offsetof(relay_way_ends, fds),
            sizeof(((relay_way_ends *)0)->fds),
-           _CFFI_OP(_CFFI_OP_NOOP, 205) },
+           _CFFI_OP(_CFFI_OP_NOOP, 218) },
   { "has_tls", offsetof(relay_way_ends, has_tls),
                sizeof(((relay_way_ends *)0)->has_tls),
-               _CFFI_OP(_CFFI_OP_NOOP, 9) },
+               _CFFI_OP(_CFFI_OP_NOOP, 218) },
   { "ssl", offsetof(relay_way_ends, ssl),
            sizeof(((relay_way_ends *)0)->ssl),
-           _CFFI_OP(_CFFI_OP_NOOP, 219) },
+           _CFFI_OP(_CFFI_OP_NOOP, 236) },
+  { "records", offsetof(relay_way_ends, records),
+               sizeof(((relay_way_ends *)0)->records),
+               _CFFI_OP(_CFFI_OP_NOOP, 224) },
   { "is_json", offsetof(relay_way_ends, is_json),
                sizeof(((relay_way_ends *)0)->is_json),
                _CFFI_OP(_CFFI_OP_NOOP, 9) },
   { "uplink", offsetof(relay_way_ends, uplink),
               sizeof(((relay_way_ends *)0)->uplink),
-              _CFFI_OP(_CFFI_OP_NOOP, 104) },
+              _CFFI_OP(_CFFI_OP_NOOP, 105) },
   { "downlink", offsetof(relay_way_ends, downlink),
                 sizeof(((relay_way_ends *)0)->downlink),
-                _CFFI_OP(_CFFI_OP_NOOP, 74) },
+                _CFFI_OP(_CFFI_OP_NOOP, 75) },
   { "lead_ns", offsetof(relay_way_ends, lead_ns),
                sizeof(((relay_way_ends *)0)->lead_ns),
                _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "rate_hz", offsetof(relay_way_ends, rate_hz),
                sizeof(((relay_way_ends *)0)->rate_hz),
-               _CFFI_OP(_CFFI_OP_NOOP, 89) },
+               _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "sample_bytes", offsetof(relay_way_ends, sample_bytes),
                     sizeof(((relay_way_ends *)0)->sample_bytes),
-                    _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "longest_delta_samples", offsetof(relay_way_ends, longest_delta_samples),
                              sizeof(((relay_way_ends *)0)->longest_delta_samples),
-                             _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                             _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "longest_up_bytes", offsetof(relay_way_ends, longest_up_bytes),
                         sizeof(((relay_way_ends *)0)->longest_up_bytes),
-                        _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                        _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "uncounted_up_bytes", offsetof(relay_way_ends, uncounted_up_bytes),
                           sizeof(((relay_way_ends *)0)->uncounted_up_bytes),
-                          _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                          _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "uncounted_down_samples", offsetof(relay_way_ends, uncounted_down_samples),
                               sizeof(((relay_way_ends *)0)->uncounted_down_samples),
-                              _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                              _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "item_id", offsetof(relay_way_item, item_id),
                sizeof(((relay_way_item *)0)->item_id),
-               _CFFI_OP(_CFFI_OP_NOOP, 200) },
+               _CFFI_OP(_CFFI_OP_NOOP, 213) },
   { "response_id", offsetof(relay_way_item, response_id),
                    sizeof(((relay_way_item *)0)->response_id),
-                   _CFFI_OP(_CFFI_OP_NOOP, 202) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 215) },
   { "item_id_chars", offsetof(relay_way_item, item_id_chars),
                      sizeof(((relay_way_item *)0)->item_id_chars),
-                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "response_id_chars", offsetof(relay_way_item, response_id_chars),
                          sizeof(((relay_way_item *)0)->response_id_chars),
-                         _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                         _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "number", offsetof(relay_way_item, number),
               sizeof(((relay_way_item *)0)->number),
-              _CFFI_OP(_CFFI_OP_NOOP, 89) },
+              _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "content_index", offsetof(relay_way_item, content_index),
                      sizeof(((relay_way_item *)0)->content_index),
-                     _CFFI_OP(_CFFI_OP_NOOP, 89) },
+                     _CFFI_OP(_CFFI_OP_NOOP, 90) },
   { "sent_samples", offsetof(relay_way_item, sent_samples),
                     sizeof(((relay_way_item *)0)->sent_samples),
-                    _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "played_samples", offsetof(relay_way_item, played_samples),
                       sizeof(((relay_way_item *)0)->played_samples),
-                      _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                      _CFFI_OP(_CFFI_OP_NOOP, 91) },
   { "at", offsetof(relay_ws, at),
           sizeof(((relay_ws *)0)->at),
           _CFFI_OP(_CFFI_OP_NOOP, 5) },
@@ -4028,39 +4217,42 @@ static const struct _cffi_field_s _cffi_fields[] = {
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "$relay_delta", 208, _CFFI_F_CHECK_FIELDS,
+  { "$relay_delta", 221, _CFFI_F_CHECK_FIELDS,
     sizeof(relay_delta), offsetof(struct _cffi_align_typedef_relay_delta, y), 0, 8 },
-  { "$relay_tls_work", 212, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_tls_work), offsetof(struct _cffi_align_typedef_relay_tls_work, y), 8, 5 },
-  { "$relay_way_counts", 215, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 13, 8 },
-  { "$relay_way_ends", 216, _CFFI_F_CHECK_FIELDS,
-    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 21, 14 },
-  { "$relay_way_item", 217, 0,
-    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 35, 8 },
-  { "$relay_ws", 218, 0,
-    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 43, 2 },
-  { "relay_downlink", 209, _CFFI_F_OPAQUE,
+  { "$relay_tls_records", 226, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_tls_records), offsetof(struct _cffi_align_typedef_relay_tls_records, y), 8, 4 },
+  { "$relay_tls_work", 228, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_tls_work), offsetof(struct _cffi_align_typedef_relay_tls_work, y), 12, 5 },
+  { "$relay_way_counts", 231, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_counts), offsetof(struct _cffi_align_typedef_relay_way_counts, y), 17, 8 },
+  { "$relay_way_ends", 232, _CFFI_F_CHECK_FIELDS,
+    sizeof(relay_way_ends), offsetof(struct _cffi_align_typedef_relay_way_ends, y), 25, 15 },
+  { "$relay_way_item", 233, 0,
+    sizeof(relay_way_item), offsetof(struct _cffi_align_typedef_relay_way_item, y), 40, 8 },
+  { "$relay_ws", 234, 0,
+    sizeof(relay_ws), offsetof(struct _cffi_align_typedef_relay_ws, y), 48, 2 },
+  { "relay_downlink", 222, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_pump", 210, _CFFI_F_OPAQUE,
+  { "relay_pump", 223, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_uplink", 213, _CFFI_F_OPAQUE,
+  { "relay_uplink", 229, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
-  { "relay_way", 214, _CFFI_F_OPAQUE,
+  { "relay_way", 230, _CFFI_F_OPAQUE,
     (size_t)-1, -1, -1, 0 /* opaque */ },
 };
 
 static const struct _cffi_typename_s _cffi_typenames[] = {
-  { "relay_delta", 208 },
-  { "relay_downlink", 209 },
-  { "relay_pump", 210 },
-  { "relay_tls_work", 212 },
-  { "relay_uplink", 213 },
-  { "relay_way", 214 },
-  { "relay_way_counts", 215 },
-  { "relay_way_ends", 216 },
-  { "relay_way_item", 217 },
-  { "relay_ws", 218 },
+  { "relay_delta", 221 },
+  { "relay_downlink", 222 },
+  { "relay_pump", 223 },
+  { "relay_tls_records", 226 },
+  { "relay_tls_work", 228 },
+  { "relay_uplink", 229 },
+  { "relay_way", 230 },
+  { "relay_way_counts", 231 },
+  { "relay_way_ends", 232 },
+  { "relay_way_item", 233 },
+  { "relay_ws", 234 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -4070,12 +4262,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   _cffi_typenames,
-  98,  /* num_globals */
-  10,  /* num_struct_unions */
+  103,  /* num_globals */
+  11,  /* num_struct_unions */
   0,  /* num_enums */
-  10,  /* num_typenames */
+  11,  /* num_typenames */
   NULL,  /* no includes */
-  221,  /* num_types */
+  239,  /* num_types */
   0,  /* flags */
 };
 

@@ -110,7 +110,7 @@ static void shrink(struct session *session, int leg, unsigned n) {
 static void check_next_bytes(const struct session *session, int leg) {
     const struct leg *const from = &session->legs[leg];
     struct head head;
-    if (leg == UPSTREAM && session->ends.has_tls) return;
+    if (leg == UPSTREAM && session->ends.has_tls[UPSTREAM]) return;
     const int is_known = read_head_again(from->said + from->at, from->sent - from->at, &head) == PASSES;
     MUST(relay_way_next_bytes(session->way, leg) == (is_known ? (ptrdiff_t)head.bytes : 0));
 }
@@ -172,7 +172,7 @@ static void begin_tls(struct session *session, unsigned choice) {
     fake_make(&session->far_tls), fake_make(&session->near_tls);
     session->near_tls.writes_one = choice >> 7 & 1;
     MUST(relay_openssl_newest() == &session->near_tls);
-    if (session->ends.has_tls && choice & 64) session->ends.ssl = &session->near_tls;
+    if (session->ends.has_tls[UPSTREAM] && choice & 64) session->ends.ssl[UPSTREAM] = &session->near_tls;
 }
 
 static void begin(struct session *session, uint64_t token, unsigned choice) {
@@ -193,7 +193,7 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
         fresh->expected_bytes = fresh->expected_at = fresh->heard_bytes = fresh->heard_at = 0;
     }
     session->ends = (relay_way_ends){
-        .token = token, .fds = {session->near[0], session->near[1]}, .has_tls = choice >> 2 & 1, .lead_ns = LEAD_NS,
+        .token = token, .fds = {session->near[0], session->near[1]}, .has_tls[UPSTREAM] = choice >> 2 & 1, .lead_ns = LEAD_NS,
         .uplink = relay_uplink_new(encoding, in_hz, 24000, &error),
         .downlink = relay_downlink_new(encoding, out_hz, 24000, &error), .rate_hz = (uint32_t)out_hz,
         .sample_bytes = encoding == RELAY_F32LE ? 4 : 2, .longest_delta_samples = choice & 32 ? 2400 : 1 << 20,

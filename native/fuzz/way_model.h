@@ -152,7 +152,7 @@ static int judge_delta(const struct model *model, const struct head *head) {
         return STAYS;
     const ptrdiff_t pcm_bytes = relay_base64_check(text + found.delta, found.delta_chars);
     if (pcm_bytes <= 0 || pcm_bytes % 2 || pcm_bytes / 2 > model->longest_delta_samples) return STAYS;
-    return relay_downlink_frame_room(model->downlink, found.delta_chars) <= RELAY_WAY_REST_BYTES ? PASSES : STAYS;
+    return relay_downlink_frame_room(model->downlink, found.delta_chars) <= RELAY_WAY_FRAME_BYTES ? PASSES : STAYS;
 }
 
 /* `n` bytes of the stream are there. */

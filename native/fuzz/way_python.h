@@ -121,14 +121,14 @@ static int encrypt(struct session *session, int leg) {
     static char cipher[2 * LARGE];
     const relay_tls_work *const work = relay_pump_tls_work(pump);
     const struct fake_ssl *const tls = &session->near_tls;
-    MUST(session->ends.has_tls && leg == BROWSER);
-    MUST(!session->ends.ssl || tls->has_failed || BIO_ctrl_pending(SSL_get_wbio(tls)) > 0);
+    MUST(session->ends.has_tls[UPSTREAM] && leg == BROWSER);
+    MUST(!session->ends.ssl[UPSTREAM] || tls->has_failed || BIO_ctrl_pending(SSL_get_wbio(tls)) > 0);
     const size_t n = encrypted(session, work->frame, work->frame_bytes, cipher, sizeof cipher);
     if (n == 0) return shut(session), RELAY_NEWS_NONE;
     char *const exactly = exact_copy(cipher, n);
     const int64_t since_ns = relay_now_ns();
     leave_error();
-    const int news = relay_way_send(session->way, exactly, n);
+    const int news = relay_way_send(session->way, leg, exactly, n);
     free(exactly);
     if (news == RELAY_E_ROOM) return write_itself(session, cipher, n);
     account(since_ns);

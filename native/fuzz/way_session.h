@@ -80,7 +80,7 @@ static void arrive(const struct session *session, int leg, size_t n) {
     }
 }
 
-static int is_cipher(const struct session *session, int leg) { return leg == UPSTREAM && session->ends.has_tls; }
+static int is_cipher(const struct session *session, int leg) { return leg == UPSTREAM && session->ends.has_tls[UPSTREAM]; }
 
 /* ---- what the peers do ---- */
 
@@ -104,7 +104,7 @@ static void seal(struct session *session) {
 /* A record of TLS itself, or, as kind 0, something that is none. Behind an end or a fault nothing is said. */
 static void say_of_tls(struct session *session, int kind, const char *bytes, size_t n) {
     const int is_question = kind == FAKE_ASK || kind == FAKE_ASK_LATER;
-    if (!session->ends.has_tls || session->legs[UPSTREAM].has_ended) return;
+    if (!session->ends.has_tls[UPSTREAM] || session->legs[UPSTREAM].has_ended) return;
     if (!session->says_no_more) seal(session);
     if (kind) fake_put(&session->far_tls, kind, bytes, n);
     else BIO_write(&session->far_tls.out, "no record", 9);

@@ -44,9 +44,9 @@ static void take_received(struct session *session, int news) {
     const struct leg *const from = &session->legs[UPSTREAM];
     const size_t read_bytes = session->near_tls.read_bytes, n = work->received_bytes;
     if (news != RELAY_NEWS_DECRYPT) return;
-    MUST(session->ends.has_tls && from->state == OPEN);
+    MUST(session->ends.has_tls[UPSTREAM] && from->state == OPEN);
     MUST(judge(&session->model, UPSTREAM, from->decrypted - from->at) <= PART);
-    MUST(work->is_plain == (session->ends.ssl != NULL));
+    MUST(work->is_plain == (session->ends.ssl[UPSTREAM] != NULL));
     if (!work->is_plain) {
         MUST(n > 0 && read_bytes == from->decrypted);
         decrypt(session, work->received, n);
@@ -74,7 +74,7 @@ static size_t passed_in_c(struct session *session) {
     struct leg *const from = &session->legs[UPSTREAM];
     const size_t fresh = session->near_tls.read_bytes - from->decrypted, undone = session->undone;
     MUST(fresh >= undone);
-    MUST(fresh == undone || (session->ends.ssl && from->decrypted == from->at));
+    MUST(fresh == undone || (session->ends.ssl[UPSTREAM] && from->decrypted == from->at));
     session->was_behind = from->decrypted - from->at;
     from->decrypted += fresh, session->undone = 0;
     return fresh - undone;
@@ -94,7 +94,7 @@ static int hear_plain(struct session *session) {
     char *const plain = exact_copy(from->said + from->at, n);
     const int64_t since_ns = relay_now_ns();
     int news;
-    const size_t passed = relay_way_hear(session->way, plain, n, &news);
+    const size_t passed = relay_way_hear(session->way, UPSTREAM, plain, n, &news);
     MUST(passed <= n && memcmp(plain, from->said + from->at, n) == 0);
     free(plain);
     pass(&session->model, UPSTREAM, passed, since_ns);
@@ -107,9 +107,9 @@ static int hear_undone(struct session *session) {
     const size_t n = session->legs[UPSTREAM].decrypted - session->legs[UPSTREAM].at;
     const int is_whole = judge(&session->model, UPSTREAM, n) == PASSES;
     const int news = hear_plain(session);
-    if (session->ends.ssl && !session->was_behind)
+    if (session->ends.ssl[UPSTREAM] && !session->was_behind)
         MUST(news == RELAY_NEWS_STUCK || (!is_whole && (n > 0 || session->is_over)));
-    if (session->is_over) session->ends.ssl = NULL; /* C has given it back for good */
+    if (session->is_over) session->ends.ssl[UPSTREAM] = NULL; /* C has given it back for good */
     return news;
 }
 

@@ -55,7 +55,7 @@ static inline struct road begin(int in_hz, int encoding, int out_hz, int has_tls
     int error;
     return begin_with((relay_way_ends){
         .token = 7,
-        .has_tls = has_tls,
+        .has_tls[RELAY_WAY_UPSTREAM] = has_tls,
         .uplink = relay_uplink_new(encoding, in_hz, 24000, &error),
         .downlink = relay_downlink_new(encoding, out_hz, 24000, &error),
         .lead_ns = 1000000000,

@@ -11,6 +11,7 @@ enum { HEAD = FAKE_HEAD_BYTES };
 static struct fake_ssl near, far;
 static const int stranger; /* a connection whose errors are still in the queue */
 static char frame[1 << 18], heard[1 << 18];
+static size_t records; /* in which something was, of the last call */
 
 /* ---- finding it ---- */
 
@@ -49,7 +50,7 @@ static size_t decrypted(size_t room, char **bytes, int *is_all) {
     *bytes = exact(room > n ? room : n);
     if (n && BIO_read(&far.out, *bytes, (int)n) != (int)n) abort();
     fake_error = &stranger;
-    return openssl_decrypt(&near, *bytes, n, room, is_all);
+    return openssl_decrypt(&near, *bytes, n, room, &records, is_all);
 }
 
 static void begin_alone(void) {
@@ -68,6 +69,7 @@ static void a_read_of_many_records_gives_all_that_there_is_room_for(void) {
         SSL_write(&far, frame, 40000);
         const size_t n = decrypted(rooms[i], &bytes, &is_all);
         CHECK(n == expected && memcmp(bytes, frame, n) == 0, "%zu in %zu", n, rooms[i]);
+        CHECK(records == (expected + FAKE_RECORD_BYTES - 1) / FAKE_RECORD_BYTES, "%zu: %zu records", rooms[i], records);
         CHECK(is_all == (rooms[i] > 40000), "%zu: all is all that can be known of", rooms[i]);
         for (size_t have = n; have < 40000;) {
             const int got = SSL_read(&near, more, sizeof more);
@@ -86,10 +88,11 @@ static void a_part_of_a_record_is_all_there_is(void) {
         SSL_write(&far, frame + 100, 100);
         char *const bytes = exact(300);
         const int n = BIO_read(&far.out, bytes, (is_behind_another ? HEAD + 100 : 0) + HEAD + 99);
-        const size_t plain = openssl_decrypt(&near, bytes, (size_t)n, 300, &is_all);
+        const size_t plain = openssl_decrypt(&near, bytes, (size_t)n, 300, &records, &is_all);
         CHECK(plain == (is_behind_another ? 100 : 0) && is_all, "%zu, %d", plain, is_all);
+        CHECK(records == (size_t)is_behind_another, "%zu: a part is none", records);
         BIO_read(&far.out, bytes, 1);
-        CHECK(openssl_decrypt(&near, bytes, 1, 300, &is_all) == 100 && is_all, "the rest");
+        CHECK(openssl_decrypt(&near, bytes, 1, 300, &records, &is_all) == 100 && is_all, "the rest");
         CHECK(memcmp(bytes, frame + 100, 100) == 0, "as it was");
         free(bytes);
     }
@@ -106,7 +109,7 @@ static void an_end_or_a_fault_is_for_the_owner_to_find(void) {
             BIO_write(&far.out, "what?", 5);
         else
             fake_put(&far, FAKE_END, NULL, 0);
-        CHECK(decrypted(1000, &bytes, &is_all) == 10 && !is_all, "%d: before", is_fault);
+        CHECK(decrypted(1000, &bytes, &is_all) == 10 && !is_all && records == 1, "%d: before", is_fault);
         CHECK(fake_error == (is_fault ? &near : NULL), "%d: its error stays, and no other", is_fault);
         const int got = SSL_read(&near, bytes, 1000);
         CHECK(SSL_get_error(&near, got) == (is_fault ? FAKE_ERROR_SSL : FAKE_ERROR_ZERO_RETURN), "%d: found", is_fault);
@@ -120,7 +123,7 @@ static void what_there_is_no_memory_for_is_for_the_owner_to_find(void) {
     begin_alone();
     SSL_write(&far, frame, 10);
     fake_has_no_memory = 1;
-    CHECK(decrypted(1000, &bytes, &is_all) == 0 && !is_all, "nothing");
+    CHECK(decrypted(1000, &bytes, &is_all) == 0 && !is_all && records == 0, "nothing");
     fake_has_no_memory = 0;
     free(bytes);
 }

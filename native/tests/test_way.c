@@ -377,13 +377,13 @@ static void frames_go_through_whoever_has_the_keys(void) {
     CHECK(relay_way_open_up(road.way) == RELAY_NEWS_ENCRYPT, "first");
     const relay_tls_work *const work = relay_pump_tls_work(road.pump);
     CHECK(work->frame_bytes == 1280 + 47 + 8, "%zu", work->frame_bytes);
-    CHECK(relay_way_send(road.way, sound, RELAY_WAY_REST_BYTES + 1) == RELAY_E_ROOM, "too long");
-    CHECK(relay_way_send(road.way, work->frame, work->frame_bytes) == RELAY_NEWS_ENCRYPT, "second");
-    CHECK(relay_way_send(road.way, work->frame, work->frame_bytes) == RELAY_NEWS_NONE, "no third");
+    CHECK(relay_way_send(road.way, 0, sound, RELAY_WAY_REST_BYTES + 1) == RELAY_E_ROOM, "too long");
+    CHECK(relay_way_send(road.way, 0, work->frame, work->frame_bytes) == RELAY_NEWS_ENCRYPT, "second");
+    CHECK(relay_way_send(road.way, 0, work->frame, work->frame_bytes) == RELAY_NEWS_NONE, "no third");
     const relay_way_item item = spoken(1);
     int news;
     n = delta("i", 480, frame);
-    CHECK(relay_way_hear(road.way, frame, n, &news) == 0 && news == RELAY_NEWS_NONE, "shut");
+    CHECK(relay_way_hear(road.way, 1, frame, n, &news) == 0 && news == RELAY_NEWS_NONE, "shut");
     say(&road, 1, frame, n);
     arrive(road.near[1], n);
     CHECK(relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_NONE, "what was left before comes first");
@@ -393,9 +393,9 @@ static void frames_go_through_whoever_has_the_keys(void) {
     CHECK(news == RELAY_NEWS_DECRYPT && work->received_bytes == n && memcmp(work->received, frame, n) == 0, "all");
     memcpy(heard, frame, n);
     for (size_t cut = 0; cut < n; cut += 50)
-        CHECK(relay_way_hear(road.way, heard, cut, &news) == 0 && news == RELAY_NEWS_NONE, "cut to %zu", cut);
+        CHECK(relay_way_hear(road.way, 1, heard, cut, &news) == 0 && news == RELAY_NEWS_NONE, "cut to %zu", cut);
     memcpy(heard + n, "\x81\2{}", 4);
-    CHECK(relay_way_hear(road.way, heard, n + 4, &news) == n && news == RELAY_NEWS_CAREFUL, "up to the text");
+    CHECK(relay_way_hear(road.way, 1, heard, n + 4, &news) == n && news == RELAY_NEWS_CAREFUL, "up to the text");
     CHECK(relay_way_frame_bytes(heard, n) == (ptrdiff_t)n && relay_way_frame_bytes(heard, 1) == 0, "length");
     end(&road);
 }

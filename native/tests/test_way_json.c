@@ -8,8 +8,8 @@ static char frame[1 << 18], heard[1 << 18];
 
 static struct road begin_json(int has_tls) {
     return begin_with((relay_way_ends){
-        .token = 7, .is_json = 1, .has_tls = has_tls, .longest_up_bytes = 65536, .uncounted_up_bytes = 1 << 20,
-        .uncounted_down_samples = 1 << 20});
+        .token = 7, .is_json = 1, .has_tls[RELAY_WAY_UPSTREAM] = has_tls, .longest_up_bytes = 65536,
+        .uncounted_up_bytes = 1 << 20, .uncounted_down_samples = 1 << 20});
 }
 
 static size_t plain(const char *text, char *out) {
@@ -158,7 +158,7 @@ static void with_tls_both_go_through_whoever_has_the_keys(void) {
     CHECK(relay_pump_tls_work(road.pump)->frame_bytes == 6 + strlen(APPEND), "made");
     relay_way_open_down(road.way, &item, 0);
     n = plain(DELTA, frame);
-    CHECK(relay_way_hear(road.way, frame, n, &news) == n && news == RELAY_NEWS_NONE, "a delta");
+    CHECK(relay_way_hear(road.way, RELAY_WAY_UPSTREAM, frame, n, &news) == n && news == RELAY_NEWS_NONE, "a delta");
     CHECK(hear_all(&road, 0, heard, n) == 0 && !memcmp(heard, frame, n), "as it came");
     end(&road);
 }

@@ -22,7 +22,7 @@ static struct road begin_shut(void) {
     struct road road = begin(24000, RELAY_S16LE, 24000, 1);
     fake_make(&near), fake_make(&far), ERR_clear_error();
     left_bytes = 0;
-    road.ends.ssl = &near, road.ends.lead_ns = 100000000000; /* all is due */
+    road.ends.ssl[RELAY_WAY_UPSTREAM] = &near, road.ends.lead_ns = 100000000000; /* all is due */
     relay_way_free(road.way);
     road.way = relay_way_new(road.pump, &road.ends);
     return road;
@@ -38,7 +38,7 @@ static struct road begin_way(void) {
     struct road road = begin_shut();
     int news;
     open_down(&road);
-    CHECK(relay_way_hear(road.way, left, 0, &news) == 0 && news == RELAY_NEWS_NONE, "nothing was left");
+    CHECK(relay_way_hear(road.way, RELAY_WAY_UPSTREAM, left, 0, &news) == 0 && news == RELAY_NEWS_NONE, "nothing was left");
     CHECK(relay_way_open_up(road.way) == RELAY_NEWS_NONE, "nothing yet");
     return road;
 }
@@ -75,7 +75,7 @@ static int hear_left(struct road *road) {
     problem = SSL_get_error(&near, got);
     ERR_clear_error();
     char *const plain = exact_copy(left, left_bytes);
-    const size_t passed = relay_way_hear(road->way, plain, left_bytes, &news);
+    const size_t passed = relay_way_hear(road->way, RELAY_WAY_UPSTREAM, plain, left_bytes, &news);
     free(plain);
     left_bytes -= passed;
     memmove(left, left + passed, left_bytes);
@@ -323,7 +323,7 @@ static void what_tls_has_to_say_makes_news_of_the_next_frame_up(void) {
     SSL_write(&near, work->frame, (int)work->frame_bytes);
     const int made = BIO_read(&near.out, heard, sizeof heard);
     CHECK(made == HEAD + 8 + HEAD + UP_BYTES, "%d", made);
-    CHECK(relay_way_send(road.way, heard, (size_t)made) == RELAY_NEWS_NONE, "and the second frame goes by itself");
+    CHECK(relay_way_send(road.way, RELAY_WAY_BROWSER, heard, (size_t)made) == RELAY_NEWS_NONE, "the second goes by itself");
     check_up(&road, 2 * UP_BYTES);
     end(&road);
 }

@@ -32,9 +32,9 @@ ALLOWED = {
     "wire": {"_frames", "_handshake", "errors"},
     "tcp": {"_buffer"},
     "detach": {"tcp", "secure_stream"},
-    "secure_stream": {"tcp", "turnstile"},
     "openssl": {"_native", "log"},
     "tls_stream": {"openssl", "tcp"},
+    "secure_stream": {"_native", "tcp", "tls_stream", "turnstile"},
     "wakeup": set(),
     "way_stream": {"_native", "tcp", "tls_stream", "wakeup"},
     "pump": {"_native", "log"},
@@ -45,7 +45,7 @@ ALLOWED = {
     "browser": LEAVES | {"wakeup", "wire", "core"},
     "credentials": LEAVES,
     "target": LEAVES | {"credentials"},
-    "upstream": LEAVES | {"mask", "target", "tls_stream", "way_stream", "wire", "core"},
+    "upstream": LEAVES | {"mask", "target", "tcp", "tls_stream", "way_stream", "wire", "core"},
     "session": LEAVES
     | {"pump", "short_way", "wakeup"}
     | {"browser", "upstream", "target", "admission", "core", "limits", "operators_session"},

@@ -15,15 +15,22 @@ def _plain() -> None:
     return None
 
 
-UPSTREAMS: dict[str, Callable[[], road.Tls | None]] = {
-    "plain": _plain,
-    "tls": road.Tls,
-    "tls_1_2": partial(road.Tls, newest=ssl.TLSVersion.TLSv1_2),
-    "tls_in_python": partial(road.Tls, lent=False),
+InPython = partial(road.Tls, lent=False)
+Older = partial(road.Tls, newest=ssl.TLSVersion.TLSv1_2)
+
+KINDS: dict[str, tuple[Callable[[], road.Tls | None], Callable[[], road.Tls | None]]] = {
+    "plain": (_plain, _plain),
+    "tls": (_plain, road.Tls),
+    "tls_in_python": (_plain, InPython),
+    "https": (road.Tls, _plain),
+    "https_1_2_and_tls_1_2": (Older, Older),
+    "https_and_tls_in_python": (InPython, InPython),
 }
+"""TLS to the browser, TLS to the upstream."""
 
 
-@pytest.fixture(params=UPSTREAMS)
+@pytest.fixture(params=KINDS)
 def open_road(request: pytest.FixtureRequest) -> road.OpenRoad:
-    """`road.open_road` to a plain upstream and to those with TLS: a session promises the same with all."""
-    return partial(road.open_road, tls=UPSTREAMS[request.param]())
+    """`road.open_road`, plain and with TLS on either leg: a session promises the same with all."""
+    https, tls = KINDS[request.param]
+    return partial(road.open_road, https=https(), tls=tls())

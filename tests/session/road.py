@@ -7,11 +7,13 @@ async with open_road() as road:                     # started and ready
 
 from __future__ import annotations
 
+import ctypes
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 import trio
 import trustme
 
-from relay import wire
+from relay import openssl, wire
 from relay._native import ffi
 from relay.addresses import Address
 from relay.admission import Admission
@@ -31,10 +33,13 @@ from relay.core.relay_v1 import RelayV1
 from relay.errors import RelayError
 from relay.limits import client_settings
 from relay.pump import FDINFO, Pump
+from relay.secure_stream import Ciphertext, SecureStream
 from relay.session import Services, Session
 from relay.target import target_for
+from relay.tcp import TcpStream
 from relay.tls_stream import TlsStream
-from relay.way_stream import WayStream, with_short_way
+from relay.turnstile import Turnstile
+from relay.way_stream import with_short_way
 from tests.peers import FakeBrowser, FakeUpstream, loopback_pair
 from tests.session.rig import delta_event
 
@@ -94,8 +99,15 @@ class Road:
             await self.upstream.send_json(delta_event(item, ms, response="resp_1"))
 
 
+LIBSSL = ctypes.CDLL("libssl.so.3")  # Python's `ssl` knows nothing of new keys
+LIBSSL.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+LIBSSL.SSL_do_handshake.argtypes = [ctypes.c_void_p]
+
+PeerTls = trio.SSLStream[trio.SocketStream]
+
+
 class Tls:
-    """TLS between relay and its upstream; `lent` to C (relay/openssl.py), or not, as where C finds no OpenSSL."""
+    """TLS between relay and one of its peers; `lent` to C (relay/openssl.py), or not, as where C finds no OpenSSL."""
 
     def __init__(self, *, lent: bool = True, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
         authority = trustme.CA()
@@ -104,19 +116,44 @@ class Tls:
         authority.configure_trust(self._trusting)
         authority.issue_cert("localhost").configure_cert(self._serving)
         self._serving.maximum_version = newest
+        self._peers: dict[trio.abc.Stream, int] = {}
 
     async def dial(self, near: trio.SocketStream) -> TlsStream:
-        """relay's end, when both have shaken hands."""
-        stream = TlsStream(near, self._trusting, "localhost")
+        """relay's end towards an upstream, when both have shaken hands."""
+        return await self._shake_hands(TlsStream(TcpStream(near), self._trusting, "localhost"))
+
+    async def receive(self, near: trio.SocketStream) -> TlsStream:
+        """relay's end towards a browser, when both have shaken hands."""
+        return await self._shake_hands(SecureStream(Ciphertext(near, Turnstile()), self._serving))
+
+    async def _shake_hands(self, stream: TlsStream) -> TlsStream:
         assert stream.handle
         if not self._lent:
             stream.handle = ffi.NULL
         await stream.do_handshake()
         return stream
 
-    def serve(self, far: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
+    def serve(self, far: trio.SocketStream) -> PeerTls:
         """The upstream's end."""
-        return trio.SSLStream(far, self._serving, server_side=True, https_compatible=True)
+        return self._peer(partial(trio.SSLStream, far, self._serving, server_side=True, https_compatible=True))
+
+    def visit(self, far: trio.SocketStream) -> PeerTls:
+        """The browser's end."""
+        visit = partial(trio.SSLStream, far, self._trusting, server_hostname="localhost", https_compatible=True)
+        return self._peer(visit)
+
+    def _peer(self, make: Callable[[], Any]) -> PeerTls:
+        stream: PeerTls
+        stream, handle = openssl.lent(make)  # type: ignore[assignment]  # it makes a connection, which is what counts
+        self._peers[stream] = int(ffi.cast("uintptr_t", handle))
+        return stream
+
+    def change_keys(self, peer: trio.abc.Stream, times: int = 1) -> None:
+        """Have a peer change its keys, and ask for new ones of relay's; it says so in front of its next word."""
+        requested = 1
+        for _ in range(times):
+            assert LIBSSL.SSL_key_update(self._peers[peer], requested) == 1
+            assert LIBSSL.SSL_do_handshake(self._peers[peer]) == 1
 
 
 @asynccontextmanager
@@ -126,9 +163,10 @@ async def open_road(
     short_way: bool = True,
     json_client: bool = False,
     tls: Tls | None = None,
+    https: Tls | None = None,
     fdinfo: Path = FDINFO,
 ) -> AsyncIterator[Road]:
-    """Run a session for the length of the block, started and ready."""
+    """Run a session for the length of the block, started and ready: with TLS to the upstream, to the browser."""
     config = config or Config(upstream="ws://127.0.0.1:9/v1/realtime")
     handles = native_info().live_handles
     pump = Pump(fdinfo)
@@ -141,12 +179,17 @@ async def open_road(
 
         target = target_for(config, config.upstream)
         services = Services(config, Admission(config), target, dial, pump=pump if short_way else None)
-        stream = WayStream(near) if short_way else near
-        socket = wire.WebSocket(stream, role="server", limits=browser_limits(config), subprotocol="relay.v1")
+        stream, visitor = await _meet(https, near, far)
+        socket = wire.WebSocket(
+            with_short_way(stream) if short_way else stream,
+            role="server",
+            limits=browser_limits(config),
+            subprotocol="relay.v1",
+        )
         client = (OpenAIJson if json_client else RelayV1)(client_settings("relay_test", config))
         session = Session("relay_test", BrowserLeg(socket), client, services)
         nursery.start_soon(pump.run)
-        browser = FakeBrowser(far)
+        browser = FakeBrowser(visitor)
         if not json_client:
             await browser.send_json(START)
         road: list[Road] = []
@@ -169,6 +212,18 @@ async def open_road(
     del session.passed  # _count made it part of a circle
     assert pump.count == 0
     assert native_info().live_handles <= handles  # fewer if the garbage of an earlier test went meanwhile
+
+
+async def _meet(
+    https: Tls | None, near: trio.SocketStream, far: trio.SocketStream
+) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    """relay's end and the browser's."""
+    if https is None:
+        return near, far
+    visitor = https.visit(far)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(visitor.do_handshake)
+        return await https.receive(near), visitor
 
 
 async def _begin(road: Road, last: str) -> None:

@@ -19,9 +19,8 @@ from relay.core.passing import EventPath, Passed
 from relay.pump import Pump
 from relay.short_way import open_short_way
 from relay.tls_stream import RECORD_BYTES
-from relay.way_stream import TlsWayStream, WayStream
+from relay.way_stream import WayStream
 from tests.peers import PeerEnded, frame, loopback_pair
-from tests.session import road
 from tests.session.rig import delta_event
 from tests.session.road import RATE_HZ, RESPONSE, OpenRoad, Road, voice
 
@@ -269,36 +268,6 @@ async def test_an_upstream_that_vanishes_is_told_at_once(open_road: OpenRoad) ->
         await road.upstream.hang_up()
         with trio.fail_after(5):  # a busy machine may pause for a second
             assert (await road.hear("error"))["error"]["code"] == "relay_upstream_closed"
-
-
-@pytest.mark.parametrize("lent", [True, False])
-async def test_a_fault_of_tls_in_the_middle_of_audio_is_told_at_once(lent: bool) -> None:
-    async with road.open_road(tls=road.Tls(lent=lent)) as way:
-        await way.hear_answer(10)
-        assert isinstance(way.upstream.stream, trio.SSLStream)
-        await way.upstream.stream.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
-        with trio.fail_after(5):
-            assert (await way.hear("error"))["error"]["code"] == "relay_upstream_closed"
-            await way.ended.wait()
-        assert way.reason is not None
-        assert "BAD_RECORD_MAC" in str(way.reason.detail)
-
-
-@pytest.mark.parametrize("json_client", [False, True])
-async def test_a_flood_of_other_events_over_tls_waits_in_the_socket(json_client: bool) -> None:
-    async with road.open_road(tls=road.Tls(), json_client=json_client) as way, trio.open_nursery() as nursery:
-        await way.upstream.send_json(RESPONSE)
-        await way.answer(5)
-        await (way.hear("response.output_audio.delta") if json_client else way.hear_frames(5))
-        assert way.session._upstream is not None
-        upstream = way.session._upstream.socket.stream
-        assert isinstance(upstream, TlsWayStream)
-        quota = json.dumps({"type": "rate_limits.updated", "event_id": "e", "rate_limits": []})
-        nursery.start_soon(way.upstream.stream.send_all, frame(1, quota.encode()) * 20_000)
-        for _ in range(200):
-            await trio.sleep(0.002)
-            assert len(upstream.plain) < 2 * 65_536
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_browser_that_does_not_read_is_ended_within_the_send_deadline(open_road: OpenRoad) -> None:
