@@ -1,7 +1,7 @@
 """Open and close sessions for a long time, in every way that sessions end: does relay give everything back?
 
     python -m tests.attacks.soak --seconds 1800 --per-s 28 --slope-mib-per-h 1   # `make soak`: 50,000 sessions
-    python -m tests.attacks.soak --seconds 1800        # as many sessions as will go
+    python -m tests.attacks.soak --seconds 1800        # as many sessions as will go; --https: with TLS
     python -m tests.attacks.soak --seconds 120 --per-s 10 --growth-mib 2   # `make test`, beside everything else
 
 Before and after, with no session open, the process says what it holds (SIGUSR1): tasks, descriptors and native handles
@@ -19,13 +19,17 @@ import base64
 import random
 import socket
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trio
 
+from tests.certificates import Certificate
 from tests.fault_proxy import RST
 from tests.peers import FakeBrowser, FakeUpstream
 from tests.processes import RelayProcess, relay_process
@@ -114,8 +118,9 @@ class Soak:
             case 0:
                 await browser.close()
             case 1:
-                assert isinstance(browser.stream, trio.SocketStream)
-                browser.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+                stream: Any = browser.stream
+                tcp = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
                 return
             case 2:
                 await browser.stream.send_all(b"\xff" * 20)
@@ -167,11 +172,13 @@ PATIENCE_S = 120.0
 """For the warm-up, and for the last sessions to end. A relay that does not come to rest ends the run."""
 
 
-async def soak(seconds: float, at_once: int, seed: int, per_s: float = 0.0) -> Soak:
+async def soak(
+    seconds: float, at_once: int, seed: int, per_s: float = 0.0, certificate: Certificate | None = None
+) -> Soak:
     """Run relay and soak it."""
-    dice = random.Random(seed)
+    dice, flags = random.Random(seed), ("--max-sessions", str(2 * at_once))
     async with open_upstream_server(make_play(dice)) as url:
-        with relay_process("--upstream", url, "--max-sessions", str(2 * at_once), env=ENV) as relay:
+        with relay_process("--upstream", url, *flags, env=ENV, certificate=certificate) as relay:
             run = Soak(relay, dice, per_s)
             with trio.fail_after(seconds + PATIENCE_S):
                 await run.run(seconds, at_once)
@@ -189,9 +196,12 @@ def main() -> None:
     parser.add_argument("--growth-mib", type=float, default=float("inf"), help="in the second half at most")
     parser.add_argument("--slope-mib-per-h", type=float, default=float("inf"), help="in the second half at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--https", action="store_true", help="browsers come with TLS")
     args = parser.parse_args()
     began_s = time.monotonic()
-    run = trio.run(soak, args.seconds, args.at_once, args.seed, args.per_s)
+    with tempfile.TemporaryDirectory() as folder:
+        certificate = Certificate.issue(Path(folder)) if args.https else None
+        run = trio.run(soak, args.seconds, args.at_once, args.seed, args.per_s, certificate)
     print(f"{run.sessions} sessions in {time.monotonic() - began_s:.0f} s")
     print(f"before: {run.before}\nafter:  {run.after}")
     first, last = run.memory[0][1] / 2**20, run.memory[-1][1] / 2**20

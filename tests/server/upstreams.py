@@ -80,12 +80,14 @@ async def open_browser(
     relay: RelayProcess, *, port: int | None = None, protocol: str = "relay.v1"
 ) -> AsyncIterator[FakeBrowser]:
     """Connect as relay's own page does, through `port` if something lies between. PeerRefused has the status."""
-    async with await trio.open_tcp_stream("127.0.0.1", port or relay.port) as stream:
-        host = f"127.0.0.1:{relay.port}"
-        browser = await FakeBrowser.dial(
-            stream, host=host, headers=[("Origin", f"http://{host}")], subprotocols=[protocol]
-        )
-        yield browser
+    async with await trio.open_tcp_stream("127.0.0.1", port or relay.port) as tcp:
+        host, stream = f"127.0.0.1:{relay.port}", _secured(tcp, relay.trust)
+        origin = [("Origin", f"{'https' if relay.trust else 'http'}://{host}")]
+        yield await FakeBrowser.dial(stream, host=host, headers=origin, subprotocols=[protocol])
+
+
+def _secured(tcp: trio.SocketStream, trust: ssl.SSLContext | None) -> trio.abc.Stream:
+    return trio.SSLStream(tcp, trust, server_hostname="localhost", https_compatible=True) if trust else tcp
 
 
 async def start(browser: FakeBrowser) -> None:
