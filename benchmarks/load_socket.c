@@ -87,14 +87,28 @@ void *load_tls_context(const char *certificate, const char *key) {
     return NULL;
 }
 
-/* Shake hands on a blocking socket; NULL if that fails. */
-void *load_tls_accept(void *context, int fd) {
+/* A browser's, or NULL. It verifies nothing: what is measured stands on this machine. */
+void *load_tls_browser(void) {
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context) return NULL;
+    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return context;
+}
+
+static SSL *shake_hands(void *context, int fd, int (*how)(SSL *)) {
     SSL *tls = SSL_new(context);
     if (!tls) return NULL;
-    if (SSL_set_fd(tls, fd) == 1 && SSL_accept(tls) == 1) return tls;
+    SSL_set_tlsext_host_name(tls, "localhost");
+    if (SSL_set_fd(tls, fd) == 1 && how(tls) == 1) return tls;
     SSL_free(tls);
     return NULL;
 }
+
+/* Shake hands on a blocking socket; NULL if that fails. */
+void *load_tls_accept(void *context, int fd) { return shake_hands(context, fd, SSL_accept); }
+
+void *load_tls_connect(void *context, int fd) { return shake_hands(context, fd, SSL_connect); }
 
 void load_tls_free(void *tls) { SSL_free(tls); }
 #else

@@ -29,11 +29,12 @@ FEW_SESSIONS, FEW_SPAN_S = 10, 5.0
 
 @dataclass(frozen=True)
 class Case:
-    """A contender with its kind of upstream; `label` is what it is called where both kinds are compared."""
+    """A contender with TLS to its upstream, and to its browsers; `label` is its name where kinds are compared."""
 
     contender: Contender
     tls: bool = False
     label: str = ""
+    https: bool = False
 
     @property
     def name(self) -> str:
@@ -80,11 +81,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Upstream:
-    """The load with its upstream, who signed its certificate if it has TLS, and a folder for configurations."""
+    """The load with its upstream, who signed its certificate if it has TLS, and a folder for configurations.
+
+    `identity` is certificate and key for who is measured, if browsers come with TLS.
+    """
 
     load: Load
     authority: Path | None
     folder: Path
+    identity: Path | None
 
 
 @contextmanager
@@ -101,16 +106,15 @@ def prepared() -> Iterator[None]:
 
 
 @contextmanager
-def open_upstream(*, tls: bool) -> Iterator[Upstream]:
-    """Listen, plain or with TLS 1.3."""
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder, authority, certificate = Path(name), None, None
-        if tls:
-            authority, certificate = folder / "authority.pem", folder / "server.pem"
-            signer = trustme.CA()
-            signer.cert_pem.write_to_path(authority)
-            signer.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
-        yield Upstream(stack.enter_context(Load.listen(certificate=certificate)), authority, folder)
+def open_upstream(*, tls: bool, https: bool = False) -> Iterator[Upstream]:
+    """Listen, plain or with TLS 1.3; with `https`, have browsers that speak it."""
+    with tempfile.TemporaryDirectory() as name:
+        authority, certificate = Path(name) / "authority.pem", Path(name) / "server.pem"
+        signer = trustme.CA()
+        signer.cert_pem.write_to_path(authority)
+        signer.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+        with Load.listen(certificate=certificate if tls else None, https=https) as load:
+            yield Upstream(load, authority if tls else None, Path(name), certificate if https else None)
 
 
 def direct(sessions: int, seconds: float = SPAN_S / 2) -> Direct:
@@ -146,10 +150,11 @@ def standing(
     detours: Sequence[Detour] = (),
 ) -> Iterator[Standing]:
     """Start a fresh process, open sessions through it and warm up."""
-    route = Route(free_port(), upstream.load.port, upstream.authority, upstream.folder, sessions)
+    load, identity = upstream.load, upstream.identity
+    route = Route(free_port(), load.port, upstream.authority, upstream.folder, sessions, identity)
     with running(contender, route, environ) as process:
         empty_mib = process.rss_bytes() / 2**20
-        with upstream.load.open(sessions, route.port, contender.language, detours) as talking:
+        with load.open(sessions, route.port, contender.language, detours) as talking:
             talking.run(WARM_UP_S)
             yield Standing(process, talking, empty_mib)
 
@@ -169,14 +174,14 @@ def compare(cases: Sequence[Case], sessions: int, rounds: int) -> Comparison:
     comparison = Comparison({case.name: [] for case in cases}, [])
     span_s = FEW_SPAN_S if sessions < FEW_SESSIONS else SPAN_S
     with ExitStack() as stack:
-        kinds = {case.tls for case in cases}
-        upstreams = {tls: stack.enter_context(open_upstream(tls=tls)) for tls in kinds}
+        kinds = {(case.tls, case.https) for case in cases}
+        upstreams = {kind: stack.enter_context(open_upstream(tls=kind[0], https=kind[1])) for kind in kinds}
         for _ in range(rounds):
             shuffle.shuffle(order)
             base = direct(sessions)
             comparison.direct.append(base)
             for case in order:
-                cost = measure(case.contender, upstreams[case.tls], sessions, base, span_s)
+                cost = measure(case.contender, upstreams[case.tls, case.https], sessions, base, span_s)
                 comparison.costs[case.name].append(cost)
     return comparison
 

@@ -3,6 +3,7 @@
     (nothing)        everybody at 75 sessions, in turn, three rounds; prints a table
     --sessions 25    at another number
     --tls            with TLS 1.3 to the upstream
+    --https          with browsers that come with TLS 1.3
     --largest        instead: the most sessions at which p99 of the added delay stays below 10 ms, and nothing is lost
     --bars           instead: what relay promises, each with its value and its limit; exit code 1 if one is missed
     --only a,b       these contenders alone, by a part of their names
@@ -70,12 +71,13 @@ def table(title: str, comparison: Comparison) -> Table:
     return found
 
 
-def run_part(contenders: Sequence[Contender], sessions: int, rounds: int, *, tls: bool) -> Part:
+def run_part(contenders: Sequence[Contender], sessions: int, rounds: int, *, tls: bool, https: bool = False) -> Part:
     """Everybody at a number of sessions."""
-    title = f"{sessions} session{'s' if sessions > 1 else ''}, {kind(tls=tls)} upstream"
-    cases = [Case(one, tls) for one in contenders if one.tls or not tls]
+    title = f"{sessions} session{'s' if sessions > 1 else ''}, {kind(tls=tls)} upstream{', HTTPS' if https else ''}"
+    cases = [Case(one, tls, https=https) for one in contenders if one.tls or not (tls or https)]
     comparison = compare(cases, sessions, rounds)
-    return Part("parts", table(title, comparison), {"sessions": sessions, "tls": tls, **asdict(comparison)})
+    values = {"sessions": sessions, "tls": tls, "https": https, **asdict(comparison)}
+    return Part("parts", table(title, comparison), values)
 
 
 def run_largest(contenders: Sequence[Contender], *, tls: bool) -> Part:
@@ -145,6 +147,7 @@ def every_part(contenders: Sequence[Contender], rounds: int) -> Iterator[Part]:
         for sessions in SESSIONS:
             yield run_part(contenders, sessions, rounds, tls=tls)
         yield run_largest(contenders, tls=tls)
+        yield run_part(contenders, USUAL_SESSIONS, rounds, tls=tls, https=True)
     yield run_bars()[0]
 
 
@@ -166,7 +169,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=USUAL_SESSIONS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", default="")
-    for flag in ("--tls", "--largest", "--bars", "--gate", "--all", "--record"):
+    for flag in ("--tls", "--https", "--largest", "--bars", "--gate", "--all", "--record"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
@@ -189,7 +192,7 @@ def main() -> int:
         elif given.largest:
             parts = [run_largest(contenders, tls=given.tls)]
         else:
-            parts = [run_part(contenders, given.sessions, given.rounds, tls=given.tls)]
+            parts = [run_part(contenders, given.sessions, given.rounds, tls=given.tls, https=given.https)]
         for part in parts:
             show_part(part)
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections.abc import AsyncIterator
 
 from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType, web
 
 PORT, URL = int(sys.argv[1]), sys.argv[2]
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if len(sys.argv) > 3 else None
 
 Socket = ClientWebSocketResponse | web.WebSocketResponse
 
@@ -38,7 +40,9 @@ async def _session(app: web.Application) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
+    if TLS:
+        TLS.load_cert_chain(sys.argv[3])
     application = web.Application()
     application.cleanup_ctx.append(_session)
     application.router.add_get("/v1/realtime", relay)
-    web.run_app(application, host="127.0.0.1", port=PORT, print=None)
+    web.run_app(application, host="127.0.0.1", port=PORT, ssl_context=TLS, print=None)

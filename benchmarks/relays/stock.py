@@ -13,6 +13,7 @@ from quart_trio import QuartTrio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 PORT, URL = int(sys.argv[1]), sys.argv[2]
+IDENTITY = sys.argv[3] if len(sys.argv) > 3 else None
 TLS = ssl.create_default_context() if URL.startswith("wss:") else None
 app = QuartTrio(__name__)
 
@@ -38,4 +39,5 @@ if __name__ == "__main__":
     config = Config()
     config.bind = [f"127.0.0.1:{PORT}"]
     config.loglevel = "ERROR"
+    config.certfile = config.keyfile = IDENTITY
     trio.run(serve, app, config)

@@ -11,6 +11,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 PORT, URL = int(sys.argv[1]), sys.argv[2]
+IDENTITY = sys.argv[3] if len(sys.argv) > 3 else None
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -39,4 +40,5 @@ async def _down(upstream: ClientConnection, send: Send) -> None:
 
 if __name__ == "__main__":
     settings = {"ws": "websockets-sansio", "ws_per_message_deflate": False, "log_level": "error", "lifespan": "off"}
+    settings |= {"ssl_certfile": IDENTITY, "ssl_keyfile": IDENTITY} if IDENTITY else {}
     uvicorn.run(relay, host="127.0.0.1", port=PORT, **settings)  # type: ignore[arg-type]  # settings of several types

@@ -1,8 +1,14 @@
 // Node with the `ws` package, server and client.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { WebSocket, WebSocketServer } from "ws";
 
-const [port, url] = process.argv.slice(2);
-const server = new WebSocketServer({ host: "127.0.0.1", port: Number(port), perMessageDeflate: false });
+const [port, url, identity] = process.argv.slice(2);
+const pem = identity && readFileSync(identity);
+const listener = pem ? createSecureServer({ cert: pem, key: pem }) : createServer();
+const server = new WebSocketServer({ server: listener, perMessageDeflate: false });
+listener.listen(Number(port), "127.0.0.1");
 
 server.on("connection", (browser) => {
   const upstream = new WebSocket(url, { perMessageDeflate: false });

@@ -64,8 +64,8 @@ def test_the_largest_step_is_found_wherever_it_lies(limit: int) -> None:
 
 def bars(**worse: Cost) -> dict[str, bool]:
     """Which bars hold if everybody costs the same in all rounds, but for those named."""
-    names = dict(zip(("relay", "tls", "aiohttp", "envoy"), (case.name for case in CASES), strict=True))
-    costs = {"relay": COST, "tls": COST, "aiohttp": replace(COST, cpu_us=100.0), "envoy": COST} | worse
+    names = dict(zip(("relay", "tls", "both", "aiohttp", "envoy"), (case.name for case in CASES), strict=True))
+    costs = {"relay": COST, "tls": COST, "both": COST, "aiohttp": replace(COST, cpu_us=100.0), "envoy": COST} | worse
     usual = {names[key]: [costs[key]] * 3 for key in names}
     many = {names["relay"]: [costs.get("many", COST)] * 3}
     return {bar.name: bar.holds for bar in judge(usual, many)}
@@ -83,7 +83,9 @@ def bars(**worse: Cost) -> dict[str, bool]:
         ("many", {"lost": 1}, ["lost"]),
         ("tls", {"lost": 1}, ["lost"]),
         ("envoy", {"lost": 1}, []),
-        ("tls", {"cpu_us": 68.0}, ["TLS"]),
+        ("tls", {"cpu_us": 68.0}, ["TLS upstream"]),
+        ("both", {"cpu_us": 101.0}, ["TLS on both sides"]),
+        ("both", {"lost": 1}, ["lost"]),
     ],
 )
 def test_each_bar_is_missed_by_what_it_is_about_and_by_nothing_else(
