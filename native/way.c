@@ -103,7 +103,8 @@ static int serve_open(relay_way *way, int leg) {
 }
 
 /* Decrypts what was received. Python is given what does not go the short way, behind what it has already; and the
- * connection for good when something is wrong, so that whatever OpenSSL says of it is said there. */
+ * connection for good when something is wrong, so that whatever OpenSSL says of it is said there. Then nothing passes before
+ * Python has asked: to encrypt it is to ask OpenSSL about another connection, which forgets what it would say of this one. */
 static int decrypt(relay_way *way, int leg) {
     relay_tls_work *const work = &way->pump->work;
     relay_tls_records *const records = way->ends.records[leg];
@@ -112,13 +113,12 @@ static int decrypt(relay_way *way, int leg) {
     const size_t n = openssl_decrypt(way->ends.ssl[leg], way->pump->in, work->received_bytes, PUMP_READ_BYTES, &said, &is_all);
     size_t frames = n;
     if (records) relay_tls_records_said(records, said);
-    if (!way->legs[leg].is_behind) outcome = take_frames(way, leg, way->pump->in, n, &passed, &frames);
+    if (is_all && !way->legs[leg].is_behind) outcome = take_frames(way, leg, way->pump->in, n, &passed, &frames);
     work->received = way->pump->in + passed, work->received_bytes = n - passed, work->is_plain = 1;
     if (!is_all) way->ends.ssl[leg] = NULL;
-    const int is_undone = !is_all || passed < n;
-    if (outcome != FRAME_TO_ENCRYPT) return is_undone || way->rest_bytes ? RELAY_NEWS_DECRYPT : RELAY_NEWS_NONE;
-    way->is_undone = is_undone;
-    return RELAY_NEWS_ENCRYPT;
+    way->is_undone = outcome == FRAME_TO_ENCRYPT && passed < n;
+    if (outcome == FRAME_TO_ENCRYPT) return RELAY_NEWS_ENCRYPT;
+    return !is_all || passed < n || way->rest_bytes ? RELAY_NEWS_DECRYPT : RELAY_NEWS_NONE;
 }
 
 /* Takes what comes next out of the socket. A piece with too many records stays there: it is Python's, as the end is. Returns
