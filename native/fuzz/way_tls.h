@@ -64,7 +64,7 @@ static int is_of_tls(const struct fake_bio *out) {
     for (size_t at = out->at; at < out->end;) {
         const uint8_t *const head = (uint8_t *)out->bytes + at;
         if (head[0] != FAKE_ANSWER && head[0] != FAKE_END) return 0;
-        at += FAKE_HEAD_BYTES + ((size_t)head[2] << 8 | head[3]);
+        at += FAKE_HEAD_BYTES + ((size_t)head[3] << 8 | head[4]);
     }
     return 1;
 }

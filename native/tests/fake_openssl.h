@@ -2,8 +2,9 @@
  * exports these functions (-rdynamic), and relay_openssl_load(NULL) finds them in it. Include it in one file of a
  * program.
  *
- * A record is its kind, a check, the length of what it holds, and that, under an exclusive or. Check and key come of
- * how many records went before, so that one that is lost, doubled, or not in its place is a fault. As in OpenSSL, a
+ * A record is its kind, a check, a version, the length of what it holds, and that, under an exclusive or; so its head is
+ * as long as a real one, and its length in the same place. Check and key come of how many records went before, so that
+ * one that is lost, doubled, or not in its place is a fault. As in OpenSSL, a
  * part of a record leaves the buffer for the connection, nothing behind that record does, and one read gives the rest
  * of one at most.
  *
@@ -18,7 +19,7 @@
  * in front of what it writes next, as it does with a new key. */
 enum { FAKE_END = 21, FAKE_ASK, FAKE_DATA, FAKE_ASK_LATER, FAKE_ANSWER };
 
-enum { FAKE_HEAD_BYTES = 4, FAKE_RECORD_BYTES = 16384 };
+enum { FAKE_HEAD_BYTES = 5, FAKE_RECORD_BYTES = 16384 };
 
 /* What SSL_get_error() says. */
 enum { FAKE_ERROR_SSL = 1, FAKE_ERROR_WANT_READ = 2, FAKE_ERROR_SYSCALL = 5, FAKE_ERROR_ZERO_RETURN = 6 };
@@ -116,7 +117,7 @@ static inline void fake_put(struct fake_ssl *ssl, int kind, const char *plain, s
     char record[FAKE_HEAD_BYTES + FAKE_RECORD_BYTES];
     if (n > FAKE_RECORD_BYTES) abort();
     record[0] = (char)kind, record[1] = (char)fake_check(plain, n, ssl->records_out);
-    record[2] = (char)(n >> 8), record[3] = (char)n;
+    record[2] = 3, record[3] = (char)(n >> 8), record[4] = (char)n;
     fake_cross(record + FAKE_HEAD_BYTES, plain, n, ssl->records_out++);
     if (BIO_write(&ssl->out, record, (int)(FAKE_HEAD_BYTES + n)) < 0) abort();
 }
@@ -151,7 +152,7 @@ static inline int fake_take(struct fake_ssl *ssl) {
     if (ssl->has_ended) return 0;
     if (!fake_fetch(ssl, FAKE_HEAD_BYTES)) return -1;
     const uint8_t kind = ssl->record[0];
-    const size_t n = (size_t)ssl->record[2] << 8 | ssl->record[3];
+    const size_t n = (size_t)ssl->record[3] << 8 | ssl->record[4];
     if (kind < FAKE_END || kind > FAKE_ANSWER || n > FAKE_RECORD_BYTES) return fake_fault(ssl);
     if (!fake_fetch(ssl, FAKE_HEAD_BYTES + n)) return -1;
     ssl->record_have = 0;
