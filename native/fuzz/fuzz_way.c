@@ -110,31 +110,39 @@ static void shrink(struct session *session, int leg, unsigned n) {
 static void check_next_bytes(const struct session *session, int leg) {
     const struct leg *const from = &session->legs[leg];
     struct head head;
-    if (leg == UPSTREAM && session->ends.has_tls[UPSTREAM]) return;
+    if (is_cipher(session, leg)) return;
     const int is_known = read_head_again(from->said + from->at, from->sent - from->at, &head) == PASSES;
     MUST(relay_way_next_bytes(session->way, leg) == (is_known ? (ptrdiff_t)head.bytes : 0));
 }
 
 /* Something that the other side of TLS has to answer, at the same length. Python has room for a few long ones. */
-static void ask(struct session *session, int kind, unsigned choice) {
+static void ask(struct session *session, int leg, int kind, unsigned choice) {
     static const char question[FAKE_RECORD_BYTES];
     const size_t n = choice < 192 ? choice : (choice - 191) * 256;
-    if (session->asked_bytes + n > LARGE / 2) return;
-    session->asked_bytes += n;
-    say_of_tls(session, kind, question, n);
+    if (session->asked_bytes[leg] + n > LARGE / 2) return;
+    session->asked_bytes[leg] += n;
+    say_of_tls(session, leg, kind, question, n);
+}
+
+/* Records that say nothing, or one that ends all, or breaks it. */
+static void say_nothing_more(struct session *session, int leg, unsigned what, struct input *input) {
+    if (what < 240) say_of_tls(session, leg, what & 8 ? 0 : FAKE_END, NULL, 0);
+    else for (unsigned n = take(input) & 63; n > 0; n--) say_of_tls(session, leg, FAKE_DATA, NULL, 0);
 }
 
 static void change(struct session *session, int leg, struct input *input) {
     const unsigned what = take(input);
+    const int tls = is_cipher(session, BROWSER) ? leg : UPSTREAM;
+    struct fake_ssl *const near_tls = &session->near_tls[tls];
     switch (what & 7) {
         case 0: end_said(session, leg); break;
         case 1: hang_up(session, leg); break;
         case 2: renew(session); break;
         case 3: shrink(session, leg, take(input)); break;
-        case 4: ask(session, what & 8 ? FAKE_ASK_LATER : FAKE_ASK, take(input)); break;
-        case 5: session->far_tls.record_bytes = take(input) * 64 + 1; break;
-        case 6: session->near_tls.fails_after = session->near_tls.records_out + (int)take(input) + 1; break;
-        case 7: say_of_tls(session, what & 8 ? 0 : FAKE_END, NULL, 0); break;
+        case 4: ask(session, tls, what & 8 ? FAKE_ASK_LATER : FAKE_ASK, take(input)); break;
+        case 5: session->far_tls[tls].record_bytes = take(input) * 64 + 1; break;
+        case 6: near_tls->fails_after = near_tls->records_out + (int)take(input) + 1; break;
+        case 7: say_nothing_more(session, tls, what, input); break;
     }
     check_next_bytes(session, leg);
 }
@@ -165,17 +173,23 @@ static void step(struct input *input) {
     if ((op & 15) < 4 && op & 64) send_said(session, leg, SAID_BYTES);
 }
 
-/* Python's connection, which C is told of or not. */
-static void begin_tls(struct session *session, unsigned choice) {
-    session->says_no_more = session->is_over = session->is_mute = 0;
-    session->undone = session->was_behind = session->asked_bytes = 0;
-    fake_make(&session->far_tls), fake_make(&session->near_tls);
-    session->near_tls.writes_one = choice >> 7 & 1;
-    MUST(relay_openssl_newest() == &session->near_tls);
-    if (session->ends.has_tls[UPSTREAM] && choice & 64) session->ends.ssl[UPSTREAM] = &session->near_tls;
+/* Python's connections, which C is told of or not. Bits of `browser`: it has TLS, C is told, nobody trusts it. */
+static void begin_tls(struct session *session, unsigned choice, unsigned browser) {
+    const int is_known[] = {browser >> 1 & 1, choice >> 6 & 1};
+    session->ends.has_tls[BROWSER] = browser & 1, session->ends.has_tls[UPSTREAM] = choice >> 2 & 1;
+    memset(&session->records, 0, sizeof session->records);
+    if (session->ends.has_tls[BROWSER] && browser & 4) session->ends.records[BROWSER] = &session->records;
+    for (int leg = 0; leg < 2; leg++) {
+        session->says_no_more[leg] = session->is_over[leg] = session->is_mute[leg] = 0;
+        session->undone[leg] = session->was_behind[leg] = session->asked_bytes[leg] = 0, session->asked_ns[leg] = 0;
+        fake_make(&session->far_tls[leg]), fake_make(&session->near_tls[leg]);
+        session->near_tls[leg].writes_one = choice >> 7 & 1;
+        MUST(relay_openssl_newest() == &session->near_tls[leg]);
+        if (is_cipher(session, leg) && is_known[leg]) session->ends.ssl[leg] = &session->near_tls[leg];
+    }
 }
 
-static void begin(struct session *session, uint64_t token, unsigned choice) {
+static void begin(struct session *session, uint64_t token, unsigned choice, unsigned browser) {
     const size_t format = choice & 3;
     const int encoding = FORMATS[format].encoding, in_hz = FORMATS[format].in_hz, out_hz = FORMATS[format].out_hz;
     int error;
@@ -193,7 +207,7 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
         fresh->expected_bytes = fresh->expected_at = fresh->heard_bytes = fresh->heard_at = 0;
     }
     session->ends = (relay_way_ends){
-        .token = token, .fds = {session->near[0], session->near[1]}, .has_tls[UPSTREAM] = choice >> 2 & 1, .lead_ns = LEAD_NS,
+        .token = token, .fds = {session->near[0], session->near[1]}, .lead_ns = LEAD_NS,
         .uplink = relay_uplink_new(encoding, in_hz, 24000, &error),
         .downlink = relay_downlink_new(encoding, out_hz, 24000, &error), .rate_hz = (uint32_t)out_hz,
         .sample_bytes = encoding == RELAY_F32LE ? 4 : 2, .longest_delta_samples = choice & 32 ? 2400 : 1 << 20,
@@ -205,7 +219,7 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
         .sample_bytes = session->ends.sample_bytes, .longest_delta_samples = session->ends.longest_delta_samples,
         .longest_up_bytes = session->ends.longest_up_bytes, .uncounted_up_bytes = session->ends.uncounted_up_bytes,
         .uncounted_down_samples = session->ends.uncounted_down_samples};
-    begin_tls(session, choice);
+    begin_tls(session, choice, browser);
     session->way = relay_way_new(pump, &session->ends);
     MUST(session->way);
 }
@@ -213,7 +227,7 @@ static void begin(struct session *session, uint64_t token, unsigned choice) {
 /* Nothing has been lost: what did not pass is in its socket, and what passed is with the other peer. */
 static void check_end(struct session *session, int leg) {
     struct leg *const to = &session->legs[leg];
-    const int is_lost = session->is_gone[leg] || (leg == UPSTREAM && session->is_mute);
+    const int is_lost = session->is_gone[leg] || session->is_mute[leg];
     for (int i = 0; i < 5000 && !is_lost && to->expected_at < to->expected_bytes; i++) {
         write_owed(session, leg);
         if (!listen_to(session, leg, OWED_BYTES)) poll(NULL, 0, i > 100);
@@ -224,7 +238,7 @@ static void check_end(struct session *session, int leg) {
         read_socket(session, leg, LARGE);
         MUST(unread(session->near[leg]) + there(session, leg) < before);
     }
-    const int is_unread = session->is_mute || BIO_ctrl_pending(&session->far_tls.out) > 0;
+    const int is_unread = session->is_mute[leg] || BIO_ctrl_pending(&session->far_tls[leg].out) > 0;
     if (is_cipher(session, leg)) MUST(is_unread || to->at == to->sealed);
     else MUST(to->at == to->sent);
 }
@@ -245,10 +259,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input input = {data, data + size};
     keep_filters();
     MUST(relay_openssl_load(NULL) == 0);
-    relay_init(LEVELS[take(&input) % LEVEL_COUNT]);
+    const unsigned first = take(&input); /* two bits are the level, three of each session are about its browser */
+    relay_init(LEVELS[first % LEVEL_COUNT]);
     pump = relay_pump_new();
     MUST(pump && relay_pump_fd(pump) >= 0);
-    for (uint64_t i = 0; i < SESSIONS; i++) begin(&sessions[i], i, take(&input));
+    for (uint64_t i = 0; i < SESSIONS; i++) begin(&sessions[i], i, take(&input), first >> (2 + 3 * i) & 7);
     for (int steps = 0; input.at < input.end && steps < MOST_STEPS; steps++) step(&input);
     for (int i = 0; i < SESSIONS; i++) end(&sessions[i]);
     relay_pump_free(pump);

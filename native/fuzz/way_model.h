@@ -45,7 +45,6 @@ struct model {
     relay_downlink *downlink;
     uint32_t rate_hz, sample_bytes, longest_delta_samples, longest_up_bytes, uncounted_up_bytes,
         uncounted_down_samples;
-    int has_tls;
     relay_way_item item;
     relay_way_counts counts;
     int64_t earliest_ns, latest_ns; /* of the time at which all has been played */

@@ -33,19 +33,23 @@ static void shut(struct session *session) {
     }
 }
 
+static size_t account_leg(struct session *session, int leg, int64_t since_ns) {
+    struct leg *const from = &session->legs[leg];
+    if (session->asked_ns[leg]) return 0; /* how much passed is known when C has been answered */
+    const size_t n =
+        is_cipher(session, leg) ? passed_in_c(session, leg) : from->sent - from->at - unread(session->near[leg]);
+    session->turn_frames[leg] = n ? pass(&session->model, leg, n, since_ns) : 0;
+    return n;
+}
+
 /* What has gone out of the sockets since `since_ns` was passed on. Down first: a report may tell of what was just sent.
  * Returns how many bytes. */
 static size_t account(int64_t since_ns) {
     size_t sum = 0;
-    for (int i = 0; i < SESSIONS; i++)
-        for (int leg = 1; leg >= 0; leg--) {
-            struct session *const session = &sessions[i];
-            struct leg *const from = &session->legs[leg];
-            const size_t n = is_cipher(session, leg) ? passed_in_c(session)
-                                                     : from->sent - from->at - unread(session->near[leg]);
-            session->turn_frames[leg] = n ? pass(&session->model, leg, n, since_ns) : 0;
-            sum += n;
-        }
+    for (int i = 0; i < SESSIONS; i++) {
+        check_records(&sessions[i]);
+        for (int leg = 1; leg >= 0; leg--) sum += account_leg(&sessions[i], leg, since_ns);
+    }
     return sum;
 }
 
@@ -59,13 +63,14 @@ static size_t there(const struct session *session, int leg) {
 static void check_silence(const struct session *session, int leg, int is_pumped) {
     const struct leg *const from = &session->legs[leg];
     const size_t left = unread(session->near[leg]);
-    if (is_cipher(session, leg)) MUST(session->near_tls.has_failed || is_of_tls(&session->near_tls.out));
+    const struct fake_ssl *const tls = &session->near_tls[leg];
+    if (is_cipher(session, leg)) MUST(tls->has_failed || is_of_tls(&tls->out));
     if (from->state == SHUT) return;
     if (from->state == WATCHED) {
         MUST(from->silent_at == from->sent + (size_t)from->has_ended || (left == 0 && !from->has_ended));
         return;
     }
-    MUST(!is_cipher(session, leg) || (left == 0 && is_read(session)));
+    MUST(!is_cipher(session, leg) || (left == 0 && is_read(session, leg)));
     const int next = judge(&session->model, leg, there(session, leg));
     MUST((next == NOTHING || next == PART) && !(is_pumped && from->has_ended));
 }
@@ -79,16 +84,16 @@ static void take_careful(struct session *session, int leg) {
         MUST(from->state == OPEN);
         const int is_behind_much = next == PART && !is_tls && from->at > BEHIND_MUCH;
         const int is_end = from->has_ended && (is_tls ? left == 0 : next != PASSES);
-        MUST(next == STAYS || next == EITHER || is_behind_much || is_end);
+        MUST(next == STAYS || next == EITHER || is_behind_much || is_end || is_too_much(session, leg));
     }
     from->state = SHUT;
 }
 
 /* What is in the connection's buffer goes out with whatever is written. */
-static void owe_written(struct session *session) {
+static void owe_written(struct session *session, int leg) {
     static char cipher[LARGE];
-    const int n = BIO_read(&session->near_tls.out, cipher, sizeof cipher);
-    if (n > 0) owe(session, UPSTREAM, cipher, (size_t)n);
+    const int n = BIO_read(&session->near_tls[leg].out, cipher, sizeof cipher);
+    if (n > 0) owe(session, leg, cipher, (size_t)n);
 }
 
 static void take_stuck(struct session *session) {
@@ -99,7 +104,7 @@ static void take_stuck(struct session *session) {
         const ptrdiff_t n = relay_way_rest(session->way, leg, rest, RELAY_WAY_REST_BYTES);
         MUST(n >= 0 && relay_way_rest(session->way, leg, rest, 0) == 0);
         owe(session, leg, rest, (size_t)n);
-        if (is_cipher(session, leg)) owe_written(session);
+        if (is_cipher(session, leg)) owe_written(session, leg);
         sum += (size_t)n;
         free(rest);
         if (from->state == OPEN) from->state = WATCHED, from->silent_at = (size_t)-1;
@@ -107,37 +112,74 @@ static void take_stuck(struct session *session) {
     MUST(sum > 0);
 }
 
-/* Nobody opens anything before it is written. */
-static int write_itself(struct session *session, const char *cipher, size_t n) {
-    MUST(n > RELAY_WAY_REST_BYTES);
-    shut(session);
-    owe(session, UPSTREAM, cipher, n);
-    write_owed(session, UPSTREAM);
-    return RELAY_NEWS_NONE;
-}
-
-/* At ENCRYPT. If nothing can be written any more, the frame is lost, and nothing is open. */
-static int encrypt(struct session *session, int leg) {
-    static char cipher[2 * LARGE];
-    const relay_tls_work *const work = relay_pump_tls_work(pump);
-    const struct fake_ssl *const tls = &session->near_tls;
-    MUST(session->ends.has_tls[UPSTREAM] && leg == BROWSER);
-    MUST(!session->ends.ssl[UPSTREAM] || tls->has_failed || BIO_ctrl_pending(SSL_get_wbio(tls)) > 0);
-    const size_t n = encrypted(session, work->frame, work->frame_bytes, cipher, sizeof cipher);
-    if (n == 0) return shut(session), RELAY_NEWS_NONE;
+/* What became of a frame is told, be it nothing: returns what is news then. */
+static int tell_sent(struct session *session, int leg, const char *cipher, size_t n) {
     char *const exactly = exact_copy(cipher, n);
-    const int64_t since_ns = relay_now_ns();
+    const int64_t since_ns = session->asked_ns[leg] ? session->asked_ns[leg] : relay_now_ns();
     leave_error();
     const int news = relay_way_send(session->way, leg, exactly, n);
     free(exactly);
-    if (news == RELAY_E_ROOM) return write_itself(session, cipher, n);
+    if (news == RELAY_E_ROOM) return news;
+    MUST(news != RELAY_NEWS_DECRYPT || session->asked_ns[leg]);
+    take_received(session, leg, news);
+    session->asked_ns[leg] = 0;
     account(since_ns);
     return news;
 }
 
+/* Nobody opens anything before it is written. What is in a socket C would go on with. */
+static int write_itself(struct session *session, int leg, const char *cipher, size_t n) {
+    MUST(n > RELAY_WAY_REST_BYTES);
+    const int news = is_cipher(session, leg) ? tell_sent(session, leg, NULL, 0) : RELAY_NEWS_NONE;
+    MUST(news == RELAY_NEWS_NONE || news == RELAY_NEWS_DECRYPT);
+    shut(session);
+    owe(session, !leg, cipher, n);
+    write_owed(session, !leg);
+    return news;
+}
+
+/* At ENCRYPT. If nothing can be written any more, the frame is lost. */
+static int encrypt(struct session *session, int leg) {
+    static char cipher[2 * LARGE];
+    const relay_tls_work *const work = relay_pump_tls_work(pump);
+    const struct fake_ssl *const tls = &session->near_tls[!leg];
+    MUST(is_cipher(session, !leg) && session->legs[leg].state == OPEN);
+    MUST(!session->ends.ssl[!leg] || tls->has_failed || BIO_ctrl_pending(SSL_get_wbio(tls)) > 0);
+    const size_t n = encrypted(session, !leg, work->frame, work->frame_bytes, cipher, sizeof cipher);
+    const int news = tell_sent(session, leg, cipher, n);
+    return news == RELAY_E_ROOM ? write_itself(session, leg, cipher, n) : news;
+}
+
+/* All that Python has takes the short way as far as it may. */
+static int let_through(struct session *session, int leg) {
+    int news, sent;
+    while ((news = hear_plain(session, leg)) == RELAY_NEWS_ENCRYPT)
+        if ((sent = encrypt(session, leg)) != RELAY_NEWS_NONE) return sent;
+    return news;
+}
+
+/* At DECRYPT. There is a reason for it: a frame that is whole and may pass has passed, unless the socket took no more, or
+ * Python was asked to encrypt the one before, or has to know first what is wrong. */
+static int hear_undone(struct session *session, int leg, int was_asked) {
+    const struct leg *const from = &session->legs[leg];
+    const size_t n = from->decrypted - from->at;
+    const int is_whole = judge(&session->model, leg, n) == PASSES, is_open = from->state == OPEN;
+    const int is_first = session->ends.ssl[leg] && !session->was_behind[leg] && is_open;
+    const int news = let_through(session, leg);
+    if (is_first && news != RELAY_NEWS_STUCK) {
+        MUST(n > 0 || session->is_over[leg]);
+        MUST(!is_whole || was_asked || session->is_over[leg]);
+    }
+    if (session->is_over[leg]) session->ends.ssl[leg] = NULL; /* C has given it back for good */
+    return news;
+}
+
 static void take_news(struct session *session, int leg, int news) {
-    while (news == RELAY_NEWS_ENCRYPT) news = encrypt(session, leg);
-    if (news == RELAY_NEWS_DECRYPT) news = hear_undone(session);
+    for (int was_asked = 0; news == RELAY_NEWS_ENCRYPT || news == RELAY_NEWS_DECRYPT;) {
+        const int asks = news == RELAY_NEWS_ENCRYPT;
+        news = asks ? encrypt(session, leg) : hear_undone(session, leg, was_asked);
+        was_asked = asks;
+    }
     switch (news) {
         case RELAY_NEWS_NONE: break;
         case RELAY_NEWS_CAREFUL: take_careful(session, leg); break;
@@ -153,7 +195,8 @@ static void take_first_news(struct session *session, int leg, int news, int64_t 
     const int is_turn_over = session->turn_frames[leg] >= TURN;
     take_news(session, leg, news);
     const int is_announced = is_cipher(session, leg) && session->legs[leg].state == OPEN;
-    if (is_announced) take_news(session, leg, hear_plain(session));
+    if (is_announced) MUST(news == RELAY_NEWS_NONE);
+    if (is_announced) take_news(session, leg, let_through(session, leg));
     if (news == RELAY_NEWS_NONE && !is_turn_over && !is_announced) check_silence(session, leg, 0);
 }
 
@@ -192,13 +235,15 @@ static void watch(struct session *session, int leg) {
     take_first_news(session, leg, relay_way_watch(session->way, leg), since_ns);
 }
 
-static void read_plain(struct session *session, size_t n) {
+static void read_plain(struct session *session, int leg, size_t n) {
     static char cipher[LARGE];
-    struct leg *const from = &session->legs[UPSTREAM];
-    const ssize_t came = there(session, UPSTREAM) ? 0 : recv(session->near[UPSTREAM], cipher, LARGE, MSG_DONTWAIT);
-    if (came > 0) decrypt(session, cipher, (size_t)came);
-    from->decrypted = session->near_tls.read_bytes;
-    from->at += n < there(session, UPSTREAM) ? n : there(session, UPSTREAM);
+    struct leg *const from = &session->legs[leg];
+    relay_tls_records *const records = session->ends.records[leg];
+    const ssize_t came = there(session, leg) ? 0 : recv(session->near[leg], cipher, LARGE, MSG_DONTWAIT);
+    if (came > 0 && records) relay_tls_records_read(records, cipher, (size_t)came);
+    if (came > 0) decrypt(session, leg, cipher, (size_t)came);
+    from->decrypted = session->near_tls[leg].read_bytes;
+    from->at += n < there(session, leg) ? n : there(session, leg);
 }
 
 /* The socket has what the peer said, from where the way left it. */
@@ -206,7 +251,7 @@ static void read_socket(struct session *session, int leg, size_t n) {
     struct leg *const from = &session->legs[leg];
     if (from->state == OPEN) shut(session);
     if (is_cipher(session, leg)) {
-        read_plain(session, n);
+        read_plain(session, leg, n);
         return;
     }
     char *const bytes = exact(n);
@@ -226,7 +271,7 @@ static void write_message(struct session *session, int leg, unsigned n) {
     if (LARGE > sizeof session->owed[leg] - session->owed_bytes[leg]) return;
     const size_t size = (size_t)relay_ws_build(RELAY_WS_OP_TEXT, payload, n, key, frame, sizeof frame);
     if (!is_cipher(session, leg)) owe(session, leg, frame, size);
-    else owe(session, leg, cipher, encrypted(session, frame, size, cipher, sizeof cipher));
+    else owe(session, leg, cipher, encrypted(session, leg, frame, size, cipher, sizeof cipher));
     expect(&session->legs[leg], RELAY_WS_OP_TEXT, payload, n);
     write_owed(session, leg);
 }
@@ -245,14 +290,23 @@ static void renew(struct session *session) {
 static int pump_once(void) {
     uint64_t token;
     int leg, news;
+    size_t from[SESSIONS];
+    uint32_t empty[SESSIONS];
     const int64_t since_ns = relay_now_ns();
+    for (int i = 0; i < SESSIONS; i++) from[i] = taken(&sessions[i]), empty[i] = sessions[i].records.empty;
     leave_error();
     const int has_news = relay_pump_next(pump, 0, &token, &leg, &news) == 1;
     MUST(!has_news || token < SESSIONS);
-    if (has_news) take_received(&sessions[token], news);
+    int was_read = 0; /* a piece may be a part of a record */
+    for (int i = 0; i < SESSIONS; i++) {
+        check_pieces(&sessions[i], from[i], empty[i]);
+        was_read |= taken(&sessions[i]) != from[i];
+    }
+    if (has_news) take_received(&sessions[token], leg, news);
+    if (has_news && news == RELAY_NEWS_ENCRYPT && is_cipher(&sessions[token], leg)) sessions[token].asked_ns[leg] = since_ns;
     const size_t passed = account(since_ns);
     if (has_news) take_news(&sessions[token], leg, news);
-    return has_news || passed > 0;
+    return has_news || passed > 0 || was_read;
 }
 
 /* Twice: the first silence may be the end of a wait that began before the last news. */

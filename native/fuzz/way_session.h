@@ -13,7 +13,7 @@
 #include "../tests/fake_openssl.h"
 #include "way_model.h"
 
-enum { SESSIONS = 2, TURN = 64, LARGE = 1 << 16, MOST_STEPS = 250 };
+enum { SESSIONS = 2, TURN = 64, LARGE = 1 << 16, WIRE_BYTES = 1 << 20, MOST_STEPS = 250 };
 
 struct session {
     struct model model;
@@ -22,11 +22,14 @@ struct session {
     char owed[2][2 * LARGE];                 /* what Python has to write to a leg before anything else */
     size_t owed_bytes[2];
     int turn_frames[2]; /* that passed in the last step */
-    struct fake_ssl near_tls, far_tls;
-    int says_no_more;          /* the peer, in TLS: it has ended that, or broken it */
-    int is_over, is_mute;      /* Python knows that nothing can be read any more; that nothing can be written */
-    size_t undone, was_behind; /* of what was decrypted: did not pass at this DECRYPT; was left before */
-    size_t asked_bytes;        /* by the peer, of TLS itself */
+    struct fake_ssl near_tls[2], far_tls[2];
+    int says_no_more[2];             /* the peer, in TLS: it has ended that, or broken it */
+    int is_over[2], is_mute[2];      /* Python knows that nothing can be read any more; that nothing can be written */
+    size_t undone[2], was_behind[2]; /* of what was decrypted: did not pass at this DECRYPT; was left before */
+    int64_t asked_ns[2];             /* C asks to encrypt, and will say how much was undone: since when, or 0 */
+    size_t asked_bytes[2];           /* by the peer, of TLS itself */
+    relay_tls_records records;       /* of the browser, if it is not trusted */
+    char wire[WIRE_BYTES];           /* what it has sent, as records */
     relay_way_ends ends;
     relay_way *way;
 };
@@ -80,43 +83,42 @@ static void arrive(const struct session *session, int leg, size_t n) {
     }
 }
 
-static int is_cipher(const struct session *session, int leg) { return leg == UPSTREAM && session->ends.has_tls[UPSTREAM]; }
+static int is_cipher(const struct session *session, int leg) { return session->ends.has_tls[leg]; }
 
 /* ---- what the peers do ---- */
 
 static void say(struct session *session, int leg, const char *bytes, size_t n) {
     struct leg *const from = &session->legs[leg];
     if (from->has_ended || n > SAID_BYTES - from->said_bytes) return;
-    if (is_cipher(session, leg) && session->says_no_more) return;
+    if (is_cipher(session, leg) && session->says_no_more[leg]) return;
     memcpy(from->said + from->said_bytes, bytes, n);
     from->said_bytes += n;
 }
 
 /* With TLS, what was said becomes records, whatever of them is sent now. */
-static void seal(struct session *session) {
-    struct leg *const from = &session->legs[UPSTREAM];
+static void seal(struct session *session, int leg) {
+    struct leg *const from = &session->legs[leg];
     const size_t n = from->said_bytes - from->sealed;
     ERR_clear_error();
-    if (n) MUST(SSL_write(&session->far_tls, from->said + from->sealed, (int)n) == (int)n);
+    if (n) MUST(SSL_write(&session->far_tls[leg], from->said + from->sealed, (int)n) == (int)n);
     from->sealed = from->said_bytes;
 }
 
 /* A record of TLS itself, or, as kind 0, something that is none. Behind an end or a fault nothing is said. */
-static void say_of_tls(struct session *session, int kind, const char *bytes, size_t n) {
-    const int is_question = kind == FAKE_ASK || kind == FAKE_ASK_LATER;
-    if (!session->ends.has_tls[UPSTREAM] || session->legs[UPSTREAM].has_ended) return;
-    if (!session->says_no_more) seal(session);
-    if (kind) fake_put(&session->far_tls, kind, bytes, n);
-    else BIO_write(&session->far_tls.out, "no record", 9);
-    session->says_no_more |= !is_question;
+static void say_of_tls(struct session *session, int leg, int kind, const char *bytes, size_t n) {
+    if (!is_cipher(session, leg) || session->legs[leg].has_ended) return;
+    if (!session->says_no_more[leg]) seal(session, leg);
+    if (kind) fake_put(&session->far_tls[leg], kind, bytes, n);
+    else BIO_write(&session->far_tls[leg].out, "no record", 9);
+    session->says_no_more[leg] |= !kind || kind == FAKE_END;
 }
 
 /* What can be sent to a leg now. */
 static size_t to_send(struct session *session, int leg, const char **bytes) {
     const struct leg *const from = &session->legs[leg];
-    const struct fake_bio *const records = &session->far_tls.out;
+    const struct fake_bio *const records = &session->far_tls[leg].out;
     if (!is_cipher(session, leg)) return *bytes = from->said + from->sent, from->said_bytes - from->sent;
-    seal(session);
+    seal(session, leg);
     *bytes = records->end ? records->bytes + records->at : NULL;
     return records->end - records->at;
 }
@@ -128,12 +130,15 @@ static void send_said(struct session *session, int leg, size_t n) {
     const char *bytes;
     if (session->legs[leg].has_ended) return;
     const size_t left = to_send(session, leg, &bytes), room = LARGE > waiting ? LARGE - waiting : 0;
+    const size_t kept = session->legs[leg].sent;
     if (n > left) n = left;
     if (n > room) n = room;
+    if (session->ends.records[leg] && n > WIRE_BYTES - kept) n = WIRE_BYTES - kept;
     const ssize_t sent = n ? send(session->far[leg], bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
     if (sent <= 0) return;
     session->legs[leg].sent += (size_t)sent;
-    if (is_cipher(session, leg)) BIO_read(&session->far_tls.out, gone, (int)sent);
+    if (session->ends.records[leg]) memcpy(session->wire + kept, bytes, (size_t)sent);
+    if (is_cipher(session, leg)) BIO_read(&session->far_tls[leg].out, gone, (int)sent);
     arrive(session, leg, waiting + (size_t)sent);
 }
 
@@ -153,14 +158,15 @@ static void hang_up(struct session *session, int leg) {
 }
 
 /* Reads what the records say. There is nothing wrong with them, but one may say what is wrong with the peer's own. */
-static size_t unseal(struct session *session, const char *records, size_t n, char *out, size_t room) {
+static size_t unseal(struct session *session, int leg, const char *records, size_t n, char *out, size_t room) {
+    struct fake_ssl *const tls = &session->far_tls[leg];
     size_t have = 0;
     int got;
     ERR_clear_error();
-    BIO_write(&session->far_tls.in, records, (int)n);
-    while ((got = SSL_read(&session->far_tls, out + have, (int)(room - have))) > 0) have += (size_t)got;
-    MUST(SSL_get_error(&session->far_tls, got) ==
-         (session->near_tls.has_failed && session->far_tls.has_ended ? FAKE_ERROR_ZERO_RETURN : FAKE_ERROR_WANT_READ));
+    BIO_write(&tls->in, records, (int)n);
+    while ((got = SSL_read(tls, out + have, (int)(room - have))) > 0) have += (size_t)got;
+    const int is_told = session->near_tls[leg].has_failed && tls->has_ended;
+    MUST(SSL_get_error(tls, got) == (is_told ? FAKE_ERROR_ZERO_RETURN : FAKE_ERROR_WANT_READ));
     return have;
 }
 
@@ -173,7 +179,7 @@ static size_t listen_to(struct session *session, int leg, size_t most) {
     if (most > room) most = room;
     const ssize_t n = recv(session->far[leg], is_cipher(session, leg) ? records : heard, most, MSG_DONTWAIT);
     if (n <= 0) return 0;
-    to->heard_bytes += is_cipher(session, leg) ? unseal(session, records, (size_t)n, heard, room) : (size_t)n;
+    to->heard_bytes += is_cipher(session, leg) ? unseal(session, leg, records, (size_t)n, heard, room) : (size_t)n;
     check_heard(to, leg == UPSTREAM);
     return (size_t)n;
 }

@@ -36,6 +36,7 @@ struct fake_ssl {
     char plain[FAKE_RECORD_BYTES]; /* of the last one */
     size_t plain_at, plain_end;
     uint8_t records_in, records_out;
+    size_t records_said; /* that were read, and in which something was */
     size_t read_bytes, answered;   /* that SSL_read() has given, in all; answers to be sent, or sent */
     char later[FAKE_RECORD_BYTES]; /* what goes out in front of what is written next */
     size_t later_bytes;
@@ -160,7 +161,7 @@ static inline int fake_take(struct fake_ssl *ssl) {
     if (ssl->record[1] != fake_check(ssl->plain, n, ssl->records_in++)) return fake_fault(ssl);
     if (kind == FAKE_END) ssl->has_ended = 1;
     if (kind == FAKE_ASK || kind == FAKE_ASK_LATER) fake_answer(ssl, ssl->plain, n, kind == FAKE_ASK_LATER);
-    if (kind == FAKE_DATA) ssl->plain_at = 0, ssl->plain_end = n;
+    if (kind == FAKE_DATA) ssl->plain_at = 0, ssl->plain_end = n, ssl->records_said += n > 0;
     return 1;
 }
 
