@@ -141,6 +141,7 @@ static void what_is_not_mine_stays(void) {
     n = masked(RELAY_WS_OP_BINARY, sound, 0, frame), not_mine_up("empty", frame, n);
     n = masked(RELAY_WS_OP_BINARY, sound, 65535, frame), not_mine_up("long", frame, 100);
     n = masked(RELAY_WS_OP_BINARY, sound, 65536, frame), not_mine_up("longer", frame, 100);
+    n = masked(RELAY_WS_OP_BINARY, sound, 32768, frame), not_mine_up("a part of more than half a look", frame, 100);
     n = masked(RELAY_WS_OP_PING, "x", 1, frame), not_mine_up("a ping", frame, n);
     n = masked(RELAY_WS_OP_CLOSE, "\3\xE8", 2, frame), not_mine_up("a Close", frame, n);
     n = masked(RELAY_WS_OP_TEXT, "{}", 2, frame), not_mine_up("a text", frame, n);

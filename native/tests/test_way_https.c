@@ -164,6 +164,32 @@ static void what_one_leg_has_left_does_not_hold_the_other(void) {
     end(&road);
 }
 
+/* What one read brings passes whole, however many frames it is: of what Python kept nobody would say anything. */
+static void many_frames_in_a_record_pass_at_once(int leg, int is_known) {
+    struct road road = begin_way(1 << leg, is_known << leg, 0);
+    enum { COUNT = 130 };
+    const size_t n = leg ? delta("i", 4, frame) : masked(RELAY_WS_OP_BINARY, "\0\0", 2, frame);
+    for (size_t i = 1; i < COUNT; i++) memcpy(frame + i * n, frame, n);
+    SSL_write(&far[leg], frame, (int)(COUNT * n)), come_all(&road, leg);
+    const int news = pump(&road);
+    CHECK(news == (is_known ? RELAY_NEWS_NONE : RELAY_NEWS_DECRYPT), "leg %d: %d", leg, news);
+    CHECK(do_all(&road, news) == RELAY_NEWS_NONE && left_bytes[leg] == 0, "leg %d: %zu left", leg, left_bytes[leg]);
+    relay_way_count(road.way, &road.counts);
+    CHECK(road.counts.up_events + road.counts.down_events == COUNT, "leg %d", leg);
+    end(&road);
+}
+
+/* Of what comes while a direction is shut the socket speaks once, and nobody listens; so it is told again. */
+static void what_came_before_a_direction_opened_is_told_then(int leg, int known) {
+    struct road road = begin_shut(3, known, 0);
+    tell(&road, leg, frame, audio(&road, leg, frame));
+    CHECK(pump(&road) == RELAY_NEWS_NONE, "leg %d: shut", leg);
+    open_leg(&road, leg);
+    CHECK(do_all(&road, pump(&road)) == RELAY_NEWS_NONE && left_bytes[leg] == 0, "leg %d: told again", leg);
+    check_passed(&road, leg, 1);
+    end(&road);
+}
+
 /* Frame, what is told, frame, in one record: the first passes, the rest is Python's, byte for byte, with its own key. */
 static void comes_back(const char *what, int tls, int known, int is_json, const char *payload, int opcode) {
     struct road road = begin_way(tls, known, is_json);
@@ -229,6 +255,7 @@ static void an_answer_goes_out_before_what_was_received(int leg, int frames, int
     tell(&road, leg, frame, all + rest);
     CHECK(pump(&road) == RELAY_NEWS_ENCRYPT && told_leg == leg, "leg %d: first the answer", leg);
     CHECK(work->frame_bytes == (leg ? DOWN_BYTES : UP_BYTES) && (uint8_t)work->frame[0] == (leg ? 0x82 : 0x81), "in the clear");
+    CHECK(relay_way_send(road.way, leg, heard, RELAY_WAY_REST_BYTES + 1) == RELAY_E_ROOM, "leg %d: nothing is done", leg);
     const int is_more = frames > 1 || has_other, news = send_encrypted(&road, leg);
     CHECK(news == (is_more ? RELAY_NEWS_DECRYPT : RELAY_NEWS_NONE), "leg %d: %d with %d more", leg, news, is_more);
     if (is_more) CHECK(hear_left(&road, leg) == (has_other ? RELAY_NEWS_CAREFUL : RELAY_NEWS_NONE), "leg %d: the rest", leg);
@@ -322,6 +349,22 @@ static void each_frame_that_is_heard_is_encrypted_in_its_turn(int leg, int knows
     end(&road);
 }
 
+/* What comes meanwhile has its turn when the pump says so, behind what was heard. */
+static void what_is_heard_is_sent_before_more_is_taken(int leg) {
+    struct road road = begin_way(3, 0, 0);
+    const size_t n = audio(&road, leg, frame);
+    memcpy(frame + n, frame, n);
+    tell(&road, leg, frame, 2 * n);
+    CHECK(pump(&road) == RELAY_NEWS_DECRYPT && hear_left(&road, leg) == RELAY_NEWS_ENCRYPT, "leg %d: one", leg);
+    tell(&road, leg, frame, n);
+    CHECK(send_encrypted(&road, leg) == RELAY_NEWS_NONE, "leg %d: and no more than that", leg);
+    CHECK(hear_again(&road, leg) == RELAY_NEWS_ENCRYPT && left_bytes[leg] == 0, "leg %d: two", leg);
+    CHECK(send_encrypted(&road, leg) == RELAY_NEWS_NONE, "leg %d: the socket waits", leg);
+    CHECK(do_all(&road, pump(&road)) == RELAY_NEWS_NONE && left_bytes[leg] == 0, "leg %d: a third", leg);
+    check_passed(&road, leg, 3);
+    end(&road);
+}
+
 /* Down from a socket without TLS: one after the other out of relay_way_send(). */
 static void what_is_in_the_socket_is_encrypted_in_its_turn(void) {
     struct road road = begin_way(1, 0, 0);
@@ -349,6 +392,8 @@ static void an_end_or_a_fault_is_told_behind_what_passed(int leg, int is_fault, 
     CHECK(news == RELAY_NEWS_NONE && left_bytes[leg] == 0, "leg %d, fault %d: %d", leg, is_fault, news);
     CHECK(problem[leg] == expected, "leg %d, fault %d, answer %d: %d", leg, is_fault, has_answer, problem[leg]);
     check_passed(&road, leg, 1);
+    tell(&road, !leg, frame, audio(&road, !leg, frame)); /* that connection is still as good as it was */
+    CHECK(pump(&road) == RELAY_NEWS_ENCRYPT && told_leg == !leg, "leg %d, fault %d: the other", leg, is_fault);
     end(&road);
 }
 
@@ -380,6 +425,23 @@ static void the_longest_frame_down_has_room(int tls, int known) {
     }
 }
 
+/* The same of samples: what making the frame takes decides. */
+static void the_longest_samples_down_have_room(void) {
+    for (size_t more = 0; more < 2; more++) {
+        struct road road = begin(24000, RELAY_F32LE, 192000, 0);
+        size_t samples = 1200;
+        while (relay_downlink_frame_room(road.ends.downlink, (2 * samples + 2) / 3 * 4) <= RELAY_WAY_FRAME_BYTES) samples++;
+        begin_connections();
+        road.ends.has_tls[BROWSER] = 1, road.ends.ssl[BROWSER] = &near[BROWSER];
+        begin_again(&road);
+        const relay_way_item item = spoken(1);
+        CHECK(relay_way_open_down(road.way, &item, 0) == RELAY_NEWS_NONE, "nothing yet");
+        tell(&road, UPSTREAM, frame, delta("i", samples - 3 + 3 * more, frame));
+        CHECK(pump(&road) == (more ? RELAY_NEWS_CAREFUL : RELAY_NEWS_NONE), "%zu samples", samples - 3 + 3 * more);
+        end(&road);
+    }
+}
+
 int main(void) {
     relay_init(RELAY_SIMD_AVX2);
     CHECK(relay_openssl_load(NULL) == 0, "found");
@@ -393,11 +455,15 @@ int main(void) {
         for (int yes = 0; yes < 2; yes++) {
             stuck_with_what_python_encrypted_loses_nothing(leg, yes);
             each_frame_that_is_heard_is_encrypted_in_its_turn(leg, yes);
+            what_came_before_a_direction_opened_is_told_then(leg, yes ? 3 : 0);
+            many_frames_in_a_record_pass_at_once(leg, yes);
             an_end_or_a_fault_is_told_behind_what_passed(leg, 0, yes);
             an_end_or_a_fault_is_told_behind_what_passed(leg, 1, yes);
         }
     what_is_in_the_socket_is_encrypted_in_its_turn();
+    what_is_heard_is_sent_before_more_is_taken(BROWSER), what_is_heard_is_sent_before_more_is_taken(UPSTREAM);
     the_longest_frame_down_has_room(0, 0), the_longest_frame_down_has_room(1, 0), the_longest_frame_down_has_room(1, 1);
+    the_longest_samples_down_have_room();
     end_connections();
     CHECK(relay_live_handles() == 0, "%d handles", relay_live_handles());
     return report("way_https");
