@@ -286,26 +286,36 @@ static void renew(struct session *session) {
     session->model.earliest_ns = session->model.latest_ns = 0;
 }
 
-/* The only place that knows how the pump waits: it does not. Returns whether there was something to do. */
+/* The only place that knows how the pump waits: it does not. Returns whether it had news. */
+static int pump_news(uint64_t *token, int *leg, int *news) {
+    size_t from[SESSIONS];
+    uint32_t empty[SESSIONS];
+    for (int i = 0; i < SESSIONS; i++) from[i] = taken(&sessions[i]), empty[i] = sessions[i].records.empty;
+    leave_error();
+    const int has_news = relay_pump_next(pump, 0, token, leg, news) == 1;
+    MUST(!has_news || *token < SESSIONS);
+    for (int i = 0; i < SESSIONS; i++) check_pieces(&sessions[i], from[i], empty[i]);
+    return has_news;
+}
+
+static size_t all_taken(void) {
+    size_t sum = 0;
+    for (int i = 0; i < SESSIONS; i++) sum += taken(&sessions[i]);
+    return sum;
+}
+
+/* Returns whether there was something to do, be it to read a part of a record. */
 static int pump_once(void) {
     uint64_t token;
     int leg, news;
-    size_t from[SESSIONS];
-    uint32_t empty[SESSIONS];
+    const size_t from = all_taken();
     const int64_t since_ns = relay_now_ns();
-    for (int i = 0; i < SESSIONS; i++) from[i] = taken(&sessions[i]), empty[i] = sessions[i].records.empty;
-    leave_error();
-    const int has_news = relay_pump_next(pump, 0, &token, &leg, &news) == 1;
-    MUST(!has_news || token < SESSIONS);
-    int was_read = 0; /* a piece may be a part of a record */
-    for (int i = 0; i < SESSIONS; i++) {
-        check_pieces(&sessions[i], from[i], empty[i]);
-        was_read |= taken(&sessions[i]) != from[i];
-    }
-    if (has_news) take_received(&sessions[token], leg, news);
-    if (has_news && news == RELAY_NEWS_ENCRYPT && is_cipher(&sessions[token], leg)) sessions[token].asked_ns[leg] = since_ns;
+    const int has_news = pump_news(&token, &leg, &news), was_read = all_taken() != from;
+    struct session *const session = has_news ? &sessions[token] : NULL;
+    if (session) take_received(session, leg, news);
+    if (session && news == RELAY_NEWS_ENCRYPT && is_cipher(session, leg)) session->asked_ns[leg] = since_ns;
     const size_t passed = account(since_ns);
-    if (has_news) take_news(&sessions[token], leg, news);
+    if (session) take_news(session, leg, news);
     return has_news || passed > 0 || was_read;
 }
 
