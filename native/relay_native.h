@@ -260,7 +260,7 @@ void *relay_openssl_newest(void);
  */
 typedef struct {
     uint32_t to_next_head; /* bytes from what was read last to where the next record begins */
-    uint32_t empty;        /* records that have said nothing so far; one that says something makes up for one */
+    uint32_t empty;        /* records that have said nothing so far, those included that are not decrypted yet */
     uint32_t split_bytes;  /* of `split`: a part of a head */
     char split[5];
 } relay_tls_records;
@@ -272,7 +272,7 @@ typedef struct {
 /* The next `n` bytes were read. Returns how many records end in them, and counts these as empty, for the time being. */
 size_t relay_tls_records_read(relay_tls_records *records, const char *bytes, size_t n);
 
-/* So many records were decrypted in which something was. */
+/* So many of them were decrypted, and something was in them. */
 void relay_tls_records_said(relay_tls_records *records, size_t count);
 
 /* ---- the short way ----
@@ -305,7 +305,9 @@ typedef struct relay_way relay_way;
 
 #define RELAY_WAY_ID_CHARS 128     /* the longest id of an item or a response that is compared */
 #define RELAY_WAY_REST_BYTES 49152 /* the longest rest, and so the longest frame; a second of audio is 64,000 in JSON */
-#define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 1024) /* the longest frame, which TLS makes longer */
+/* The longest frame, which TLS makes longer: by a sixth if a peer wants records of 512 bytes and a block cipher (RFC 6066, 4),
+ * and by an answer for each record of a peer's that asks for one. */
+#define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 7168)
 
 typedef struct {
     uint64_t token; /* the caller's name for the way, told with its news */

@@ -89,13 +89,17 @@ class SecureStream(TlsStream):
 
     async def aclose(self) -> None:
         """Say goodbye, without waiting for the peer's, and close the socket."""
-        with suppress(ssl.SSLError):  # that theirs is missing, or that this connection can say nothing any more
-            self._tls.unwrap()
         try:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                await self._flush()
+            if not self._is_torn:
+                await self._say_goodbye()
         finally:
             await super().aclose()
+
+    async def _say_goodbye(self) -> None:
+        with suppress(ssl.SSLError):  # that theirs is missing, or that this connection can say nothing any more
+            self._tls.unwrap()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._flush()
 
     def _said(self) -> None:
         self.transport_stream.said_something()

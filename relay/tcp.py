@@ -53,7 +53,7 @@ class TcpStream(trio.abc.Stream):
         self._stream = stream
 
     @property
-    def plain(self) -> trio.SocketStream:
+    def tcp(self) -> trio.SocketStream:
         """The stream itself."""
         return self._stream
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 import trio
 
 from relay import openssl
+from relay.errors import let_go
 from relay.tcp import TcpStream
 
 RECORD_BYTES: Final = 16_384  # the most that one record holds
@@ -43,11 +44,12 @@ class TlsStream(trio.abc.Stream):
         """Whether nothing can be read any more, for what the peer said or for what is wrong with it."""
         self._error: ssl.SSLError | None = None
         self._early = b""
+        self._is_torn = False
 
     @property
     def tcp(self) -> trio.SocketStream:
         """The TCP stream underneath."""
-        return self._stream.plain
+        return self._stream.tcp
 
     async def do_handshake(self) -> None:
         """Shake hands, and verify. Raises ssl.SSLError, or BrokenResourceError if the peer hangs up."""
@@ -80,7 +82,7 @@ class TlsStream(trio.abc.Stream):
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
         except ssl.SSLError as error:
-            self._error = self._error or error
+            self._keep(error)
         self.has_ended = True
         return plain
 
@@ -93,12 +95,18 @@ class TlsStream(trio.abc.Stream):
             if data:
                 self._tls.write(data)
         except ssl.SSLError as error:
-            self._error, self.has_ended = error, True
+            self._keep(error)
+            self.has_ended = True
             raise trio.BrokenResourceError from error
         return self._outgoing.read()
 
+    def _keep(self, error: ssl.SSLError) -> None:
+        """Keep the first error, which is the reason."""
+        self._error = self._error or error
+        let_go(self._error)  # it would hold what it came through, and that this: a circle
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Read what one read of the socket made readable. b"" is the end. Raises BrokenResourceError."""
+        """Read what one read of the socket made readable, however much. b"" is the end. Raises BrokenResourceError."""
         if self._early or self.has_ended:
             await trio.lowlevel.checkpoint()
         if self._early:
@@ -114,8 +122,11 @@ class TlsStream(trio.abc.Stream):
         return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and write."""
-        await self._stream.send_all(self.encrypt(data))
+        """Encrypt and write. If it is cancelled, the peer may have a part of a record, and can be told no more."""
+        encrypted = self.encrypt(data)
+        self._is_torn = True
+        await self._stream.send_all(encrypted)
+        self._is_torn = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the socket takes more."""

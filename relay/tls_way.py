@@ -47,12 +47,7 @@ class TlsWork:
         stream = self._streams[leg]
         if stream is None:
             return NONE
-        plain = stream.plain + more
-        news = ENCRYPT
-        while news == ENCRYPT:
-            plain, news = self._hear(leg, plain)
-            if news == ENCRYPT and (sent := self._encrypt(leg)) != NONE:
-                news = sent
+        plain, news = self._hear(leg, bytearray(stream.plain + more))
         stream.plain = plain
         if news == NONE and stream.tls.has_ended:
             return CAREFUL
@@ -60,10 +55,15 @@ class TlsWork:
             stream.wake()  # of what is here already the socket will not say anything
         return news
 
-    def _hear(self, leg: int, plain: bytes) -> tuple[bytes, int]:
-        unmasked = bytearray(plain)
-        passed = lib.relay_way_hear(self._way, leg, ffi.from_buffer(unmasked), len(unmasked), self._news)
-        return plain[passed:], self._news[0]
+    def _hear(self, leg: int, plain: bytearray) -> tuple[bytes, int]:
+        """Return what did not pass, and what is news then."""
+        start, passed, news = ffi.from_buffer("char[]", plain), 0, ENCRYPT
+        while news == ENCRYPT:
+            passed += lib.relay_way_hear(self._way, leg, start + passed, len(plain) - passed, self._news)
+            news = self._news[0]
+            if news == ENCRYPT and (sent := self._encrypt(leg)) != NONE:
+                news = sent
+        return bytes(plain[passed:]), news
 
     def _encrypt(self, leg: int) -> int:
         to = self._streams[1 - leg]
@@ -81,6 +81,7 @@ class TlsWork:
     def _decrypt(self, leg: int) -> int:
         stream, work = self._streams[leg], self._work
         assert stream is not None
+        stream.heard()  # be it a part of a frame
         received = ffi.buffer(work.received, work.received_bytes)
         more = received[:] + stream.tls.decrypt(b"") if work.is_plain else stream.tls.decrypt(received)
         return self.let_through(leg, more)

@@ -155,13 +155,11 @@ class WayStream(trio.abc.HalfCloseableStream):
         """Write, after what the short way left."""
         if self._way is not None:
             self._way.shut()
-        self._is_writing = True
-        try:
-            rest, self.rest = self.rest, b""
-            written = self._written(data)
-            await self._tcp.send_all(rest + written if rest else written)
-        finally:
-            self._is_writing = False
+        self._is_writing = True  # for good if this does not come to its end: then the stream is torn
+        rest, self.rest = self.rest, b""
+        written = self._written(data)
+        await self._tcp.send_all(rest + written if rest else written)
+        self._is_writing = False
         if self._way is not None:
             self._way.rest()
 
@@ -223,7 +221,7 @@ class TlsWayStream(WayStream):
         return self.tls.encrypt(data)
 
     async def _hang_up(self) -> None:
-        if self.rest or self._is_writing:  # the peer would take a goodbye for the rest of a record
+        if self.rest or self._is_writing:  # the peer would take a goodbye for the end of a record
             await super()._hang_up()
         else:
             await self.tls.aclose()

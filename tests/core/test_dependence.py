@@ -33,7 +33,7 @@ ALLOWED = {
     "tcp": {"_buffer"},
     "detach": {"tcp", "secure_stream"},
     "openssl": {"_native", "log"},
-    "tls_stream": {"openssl", "tcp"},
+    "tls_stream": {"errors", "openssl", "tcp"},
     "secure_stream": {"_native", "tcp", "tls_stream", "turnstile"},
     "wakeup": set(),
     "way_stream": {"_native", "tcp", "tls_stream", "wakeup"},

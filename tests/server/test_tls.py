@@ -5,6 +5,7 @@ What the front door promises over plain HTTP is tested over TLS as well in test_
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -13,7 +14,9 @@ import socket
 import ssl
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +34,7 @@ from relay import tls
 from relay._native import ffi, lib
 from relay.detach import DetachableTls
 from relay.errors import ConfigError
-from relay.secure_stream import MOST_EMPTY, Ciphertext, SecureStream
+from relay.secure_stream import MOST_AT_ONCE, MOST_EMPTY, TURN_S, Ciphertext, SecureStream
 from relay.server import IDLE_S
 from relay.tls import HANDSHAKE_S, HandshakeFailed, ServerTls
 from relay.turnstile import Turnstile
@@ -307,7 +310,9 @@ def test_who_changes_keys_now_and_then_is_answered(relay: RelayProcess) -> None:
             assert connection.recv(65_536), "it has hung up"
 
 
-async def test_a_handshake_that_trickles_takes_no_turn_before_a_record_is_whole() -> None:
+@asynccontextmanager
+async def one_who_stands_in_it() -> AsyncIterator[Turnstile]:
+    """Give a turnstile through which nobody comes."""
     turnstile = Turnstile()
 
     async def stand_in_it(task_status: trio.TaskStatus[None]) -> None:
@@ -315,8 +320,14 @@ async def test_a_handshake_that_trickles_takes_no_turn_before_a_record_is_whole(
             task_status.started()
             await trio.sleep_forever()
 
-    async with loopback_pair() as (theirs, ours), trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         await nursery.start(stand_in_it)
+        yield turnstile
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_handshake_that_trickles_takes_no_turn_before_a_record_is_whole() -> None:
+    async with loopback_pair() as (theirs, ours), one_who_stands_in_it() as turnstile:
         ciphertext = Ciphertext(ours, turnstile)
         for byte in b"\x16\x03\x01\x00\x02\x01":
             await theirs.send_all(bytes([byte]))
@@ -326,7 +337,6 @@ async def test_a_handshake_that_trickles_takes_no_turn_before_a_record_is_whole(
         with trio.move_on_after(0.1) as waiting:
             await ciphertext.receive_some()
         assert waiting.cancelled_caught
-        nursery.cancel_scope.cancel()
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=12), st.integers(1, 30))
@@ -336,6 +346,28 @@ def test_records_are_counted_however_they_are_cut(records: list[bytes], piece_by
     pieces = [data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes)]
     assert sum(lib.relay_tls_records_read(counting, piece, len(piece)) for piece in pieces) == len(records)
     assert counting.empty == len(records)
+
+
+async def test_many_records_at_once_wait_for_their_turn_which_is_not_cancelled() -> None:
+    many = b"\x17\x03\x03\x00\x01x" * (MOST_AT_ONCE + 1)
+    async with loopback_pair() as (theirs, ours), one_who_stands_in_it() as turnstile:
+        ciphertext = Ciphertext(ours, turnstile)
+        ciphertext.shook_hands()
+        await theirs.send_all(many[6:])
+        with trio.fail_after(TURN_S / 2):
+            assert await ciphertext.receive_some() == many[6:]
+        await theirs.send_all(many)
+        began_s = trio.current_time()
+        with trio.move_on_after(TURN_S / 10):
+            assert await ciphertext.receive_some() == many
+            await trio.lowlevel.checkpoint()
+        assert trio.current_time() - began_s >= TURN_S
+
+
+async def test_the_records_of_a_handshake_are_forgiven(certificate: Certificate) -> None:
+    ours, theirs = await secured_pair(certificate)
+    async with theirs, ours:
+        assert ours.records.empty == 0
 
 
 # The end
@@ -383,6 +415,46 @@ async def test_a_session_ends_with_a_close_frame_and_then_a_goodbye_in_tls(
         with trio.fail_after(5):
             await theirs.send_all(b"\x88\x80\x00\x00\x00\x00")
             assert await end_of(theirs) == b"\x88\x05\x03\xe8bye"
+
+
+@pytest.mark.parametrize("wrap", [with_short_way, lambda stream: stream], ids=["as in a session", "alone"])
+async def test_after_a_cancelled_write_nothing_more_is_said(
+    certificate: Certificate, wrap: Callable[[trio.abc.Stream], trio.abc.Stream]
+) -> None:
+    ours, theirs = await secured_pair(certificate)
+    stream = wrap(ours)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await stream.send_all(b"encrypted, and never sent")
+    await stream.aclose()
+    with pytest.raises(trio.BrokenResourceError) as seen, trio.fail_after(5):
+        await theirs.receive_some()
+    assert isinstance(seen.value.__cause__, ssl.SSLEOFError)  # and not a record that cannot be authentic
+    await theirs.aclose()
+
+
+async def test_a_connection_that_was_hung_up_on_meanwhile_is_no_failure(certificate: Certificate) -> None:
+    ours, theirs = await secured_pair(certificate)
+    async with theirs:
+        ours.transport_stream.socket.close()
+        await DetachableTls(ours, Indifferent(), send_deadline_s=5.0).do_handshake()
+
+
+async def test_a_connection_with_a_fault_leaves_nothing_to_the_garbage_collector(certificate: Certificate) -> None:
+    ours, theirs = await secured_pair(certificate)
+    gc.collect()
+    gc.disable()
+    try:
+        await theirs.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with suppress(trio.BrokenResourceError):
+            await ours.receive_some()
+        await ours.aclose()
+        stream = weakref.ref(ours)
+        del ours
+        assert stream() is None
+    finally:
+        gc.enable()
+    theirs.transport_stream.socket.close()
 
 
 @pytest.mark.parametrize("way", ["stopped reading", "shut its half", "said goodbye in TLS and stays"])

@@ -18,9 +18,10 @@ from relay import wire
 from relay.errors import BrowserTooBig, RelayError, UpstreamClosed, let_go
 from relay.session import Session
 from relay.short_way import ShortWay
+from relay.tls_stream import TlsStream
 from relay.way_stream import WayStream
 from tests.session.rig import Rig, open_rig
-from tests.session.road import RESPONSE, Road, open_road
+from tests.session.road import RESPONSE, Road, Tls, open_road, voice
 
 
 @pytest.fixture
@@ -102,6 +103,34 @@ async def test_a_session_that_took_the_short_way_leaves_nothing_to_the_garbage_c
         await road.ended.wait()
     del road
     kinds = (Session, ShortWay, WayStream, wire.WebSocket)
+    assert [left for left in gc.get_objects() if isinstance(left, kinds)] == []
+
+
+async def garble_the_browser(road: Road) -> None:
+    await garble(road.browser.stream)
+
+
+async def garble_the_upstream(road: Road) -> None:
+    await garble(road.upstream.stream)
+
+
+async def garble(stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SSLStream)
+    await stream.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
+
+
+@pytest.mark.parametrize("lent", [True, False])
+@pytest.mark.parametrize("end", [lose_either, garble_the_browser, garble_the_upstream])
+async def test_a_session_with_tls_leaves_nothing_to_the_garbage_collector(
+    no_collector: None, lent: bool, end: Callable[[Road], Awaitable[None]]
+) -> None:
+    async with open_road(https=Tls(lent=lent), tls=Tls(lent=lent)) as road:
+        await road.browser.send(voice(0))
+        await road.upstream.receive_json()
+        await end(road)
+        await road.ended.wait()
+    del road
+    kinds = (Session, ShortWay, WayStream, TlsStream, wire.WebSocket)
     assert [left for left in gc.get_objects() if isinstance(left, kinds)] == []
 
 

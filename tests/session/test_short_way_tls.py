@@ -13,7 +13,8 @@ from relay.secure_stream import MOST_AT_ONCE, MOST_EMPTY
 from relay.way_stream import TlsWayStream
 from tests.peers import frame
 from tests.session import road
-from tests.session.road import RATE_HZ, RESPONSE, Road, voice
+from tests.session.rig import delta_event
+from tests.session.road import RATE_HZ, RESPONSE, OpenRoad, Road, voice
 
 BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
 
@@ -107,3 +108,35 @@ async def test_many_small_records_of_a_browser_arrive_in_their_order(lent: bool)
         wanted = [json.loads(event) for samples in said if (event := reference.push(samples))]
         assert [await way.upstream.receive_json() for _ in wanted] == wanted
         reference.close()
+
+
+@pytest.mark.parametrize("lent", [True, False])
+async def test_a_long_delta_behind_answers_that_wait_arrives(lent: bool) -> None:
+    https = road.Tls(lent=lent)
+    async with road.open_road(https=https, json_client=True) as way:
+        await way.upstream.send_json(RESPONSE)
+        await way.answer(5)
+        for _ in range(10):
+            https.change_keys(way.browser.stream, times=6)
+            await way.browser.send_json({"type": "input_audio_buffer.append", "audio": "AAAA" * 320})
+            await way.upstream.receive_json()
+        for ms in (640, 650, 660, 740, 750):  # to 48 KB
+            await way.upstream.send_json(delta_event("item_1", ms))
+        with trio.fail_after(10):
+            while len((await way.hear("response.output_audio.delta"))["delta"]) < 750 * 64:
+                pass
+
+
+async def test_a_frame_that_takes_longer_than_silence_may_is_no_silence(open_road: OpenRoad) -> None:
+    config = Config(upstream="ws://127.0.0.1:9/v1/realtime", silence_deadline_s=1.0, ping_interval_s=0.3)
+    async with open_road(config) as way, trio.open_nursery() as nursery:
+        await speak(way, 5)
+        said = frame(2, voice(0), mask=b"abcd")
+
+        async def say() -> None:
+            for start in range(0, len(said), 200):
+                await way.browser.stream.send_all(said[start : start + 200])
+                await trio.sleep(0.1)
+
+        nursery.start_soon(say)
+        assert (await way.upstream.receive_json())["type"] == "input_audio_buffer.append"  # answers pings meanwhile
