@@ -53,7 +53,7 @@ async def sessions(relay: RelayProcess, count: int, language: str = "relay.v1") 
 
 
 async def idle(count: int = 1_000) -> None:
-    """What sessions cost in which nothing happens, in either language, and with TLS to the upstream."""
+    """What sessions cost in which nothing happens, in either language, and with TLS on either side."""
     with TemporaryDirectory() as folder:
         certificate = Certificate.issue(Path(folder))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,12 +63,15 @@ async def idle(count: int = 1_000) -> None:
             await _idle(count, plain, "relay.v1", {})
             await _idle(count, plain, "realtime", {})
             await _idle(count, secured, "relay.v1", trust)
+            await _idle(count, plain, "relay.v1", {}, certificate)
 
 
-async def _idle(count: int, url: str, language: str, env: Mapping[str, str]) -> None:
+async def _idle(
+    count: int, url: str, language: str, env: Mapping[str, str], certificate: Certificate | None = None
+) -> None:
     """Not even a pong comes: nobody reads on the browsers' side."""
-    patient = {"RELAY_SILENCE_DEADLINE_S": "600", **env}
-    with relay_process("--upstream", url, "--max-sessions", str(count + 10), env=patient) as relay:
+    patient, flags = {"RELAY_SILENCE_DEADLINE_S": "600", **env}, ("--max-sessions", str(count + 10))
+    with relay_process("--upstream", url, *flags, env=patient, certificate=certificate) as relay:
         at_start = memory_bytes(relay)
         async with sessions(relay, 10, language):
             before = memory_bytes(relay)
@@ -77,7 +80,8 @@ async def _idle(count: int, url: str, language: str, env: Mapping[str, str]) -> 
                 total = memory_bytes(relay)
                 held = (await state(relay))["sessions"]
     each_kib = (total - before) / count / 1024
-    print(f"{language}, {url.partition(':')[0]} to the upstream: {at_start / MIB:.1f} MiB at start,")
+    browsers = "https" if certificate else "http"
+    print(f"{language}, {browsers}, {url.partition(':')[0]} to the upstream: {at_start / MIB:.1f} MiB at start,")
     print(f"  with {held - 10} idle sessions {total / MIB:.1f} MiB in all, {each_kib:.1f} KiB each")
 
 
