@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #ifdef LOAD_TLS
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #endif
 
@@ -12,6 +13,7 @@
 ssize_t load_read(load_conn *c, void *to, size_t room) {
 #ifdef LOAD_TLS
     if (c->tls) {
+        ERR_clear_error(); /* or the end of one connection is taken for that of all others */
         const int n = SSL_read(c->tls, to, (int)room);
         if (n > 0) return n;
         return SSL_get_error(c->tls, n) == SSL_ERROR_WANT_READ ? -1 : 0;
@@ -25,6 +27,7 @@ ssize_t load_read(load_conn *c, void *to, size_t room) {
 ssize_t load_write(load_conn *c, const void *from, size_t bytes) {
 #ifdef LOAD_TLS
     if (c->tls) {
+        ERR_clear_error();
         const int n = SSL_write(c->tls, from, (int)bytes);
         if (n > 0) return n;
         const int why = SSL_get_error(c->tls, n);
