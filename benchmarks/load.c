@@ -141,6 +141,7 @@ load_session *load_session_new(load_conn *client, load_conn *upstream, size_t gr
 
 void load_session_free(load_session *s) {
     if (s->upstream->tls) load_tls_free(s->upstream->tls);
+    if (s->client->tls) load_tls_free(s->client->tls);
     free(s->client);
     free(s->upstream);
     free(s);

@@ -147,6 +147,10 @@ def test_a_connection_that_takes_no_voice_drops_it_and_says_so(page: VoicePage) 
     assert page.state == "listening"
 
 
+TOO_SHORT = "b => { for (const t of ['keydown', 'keyup']) b.dispatchEvent(new KeyboardEvent(t, { key: ' ' })) }"
+"""Too short to be speech, however busy the machine is."""
+
+
 def test_push_to_talk_ends_a_turn_once(playwright: Playwright, tmp_path: Path) -> None:
     sentence = 0.5 * speech(MICROPHONE_RATE_HZ)
     microphone = microphone_file(tmp_path / "talk.wav", sentence, sentence, sentence)
@@ -159,7 +163,7 @@ def test_push_to_talk_ends_a_turn_once(playwright: Playwright, tmp_path: Path) -
             button = page.page.locator("#talk")
             assert page.page.is_hidden("#mute")
             button.click(button="right", delay=300)  # opens a menu; it may never hear the button's release
-            button.press("Space", delay=50)  # too short to be speech
+            button.evaluate(TOO_SHORT)
             button.dispatch_event("keydown", {"key": " "})
             page.wait(700)
             button.dispatch_event("pointerdown", {"button": 0})  # held already: what was said so far must stay
