@@ -304,7 +304,7 @@ typedef struct relay_way relay_way;
 #define RELAY_NEWS_ENCRYPT 4 /* TLS: there is a frame from this leg for the other, for relay_way_send() */
 
 #define RELAY_WAY_ID_CHARS 128     /* the longest id of an item or a response that is compared */
-#define RELAY_WAY_REST_BYTES 49152 /* the longest rest, and so the longest frame; a second of audio is 64,000 in JSON */
+#define RELAY_WAY_REST_BYTES 49152 /* the longest rest; a second of audio is 64,000 in JSON, and goes through Python */
 /* The longest frame, which TLS makes longer: by a sixth if a peer wants records of 512 bytes and a block cipher (RFC 6066, 4),
  * and by an answer for each record of a peer's that asks for one. */
 #define RELAY_WAY_FRAME_BYTES (RELAY_WAY_REST_BYTES - 7168)

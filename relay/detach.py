@@ -179,7 +179,7 @@ class DetachableTls(DetachableStream):
         return self._transport
 
     async def _read(self, max_bytes: int | None) -> bytes:
-        return await self._tls.receive_some()  # in pieces as large as one record
+        return await self._tls.receive_some()
 
     async def do_handshake(self) -> None:
         """Do nothing: the server has done it already."""

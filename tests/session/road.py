@@ -46,6 +46,7 @@ from tests.session.rig import delta_event
 RATE_HZ = 48_000
 SOUND = {"encoding": "f32le", "rate_hz": RATE_HZ}
 START = {"type": "relay.start", "audio": {"input": SOUND, "output": SOUND}}
+BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)  # of TLS: it cannot be authentic
 RESPONSE = {"type": "response.created", "event_id": "e3", "response": {"id": "resp_1"}}
 
 

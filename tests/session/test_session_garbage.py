@@ -21,7 +21,7 @@ from relay.short_way import ShortWay
 from relay.tls_stream import TlsStream
 from relay.way_stream import WayStream
 from tests.session.rig import Rig, open_rig
-from tests.session.road import RESPONSE, Road, Tls, open_road, voice
+from tests.session.road import BAD_RECORD, RESPONSE, Road, Tls, open_road, voice
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def garble_the_upstream(road: Road) -> None:
 
 async def garble(stream: trio.abc.Stream) -> None:
     assert isinstance(stream, trio.SSLStream)
-    await stream.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
+    await stream.transport_stream.send_all(BAD_RECORD)
 
 
 @pytest.mark.parametrize("lent", [True, False])

@@ -14,9 +14,7 @@ from relay.way_stream import TlsWayStream
 from tests.peers import frame
 from tests.session import road
 from tests.session.rig import delta_event
-from tests.session.road import RATE_HZ, RESPONSE, OpenRoad, Road, voice
-
-BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
+from tests.session.road import BAD_RECORD, RATE_HZ, RESPONSE, OpenRoad, Road, voice
 
 
 async def speak(way: Road, count: int) -> None:
@@ -95,8 +93,7 @@ async def test_a_browser_that_changes_keys_without_end_is_hung_up_on(at_once: in
 
 @pytest.mark.parametrize("lent", [True, False])
 async def test_many_small_records_of_a_browser_arrive_in_their_order(lent: bool) -> None:
-    config = Config(upstream="ws://127.0.0.1:9/v1/realtime")
-    async with road.open_road(config, https=road.Tls(lent=lent)) as way, trio.open_nursery() as nursery:
+    async with road.open_road(https=road.Tls(lent=lent)) as way, trio.open_nursery() as nursery:
         said = [voice(index, ms=1) for index in range(300)]
 
         async def say() -> None:

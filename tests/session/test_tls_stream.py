@@ -11,9 +11,7 @@ import trio
 
 from relay.tls_stream import TlsStream
 from tests.peers import loopback_pair
-from tests.session.road import Tls
-
-BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
+from tests.session.road import BAD_RECORD, Tls
 
 
 @asynccontextmanager
